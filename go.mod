@@ -1,0 +1,3 @@
+module github.com/bareos-contrib/vz7ct
+
+go 1.24.0
