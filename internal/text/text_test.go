@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package text
+
+import (
+	"testing"
+	"time"
+)
+
+func TestCount(t *testing.T) {
+	for _, tt := range []struct {
+		n    int64
+		want string
+	}{{0, "0"}, {999, "999"}, {1000, "1,000"}, {1234567, "1,234,567"}, {-1234, "-1,234"}} {
+		if got := Count(tt.n); got != tt.want {
+			t.Errorf("Count(%d) = %q, want %q", tt.n, got, tt.want)
+		}
+	}
+}
+
+func TestSize(t *testing.T) {
+	for _, tt := range []struct {
+		n    int64
+		want string
+	}{
+		{0, "0 B"},
+		{1023, "1023 B"},
+		{1024, "1.0 KiB"},
+		{1536, "1.5 KiB"},
+		{10 << 30, "10.0 GiB"},
+		{1<<63 - 1, "8.0 EiB"},
+	} {
+		if got := Size(tt.n); got != tt.want {
+			t.Errorf("Size(%d) = %q, want %q", tt.n, got, tt.want)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for _, tt := range []struct {
+		d    time.Duration
+		want string
+	}{
+		{412 * time.Millisecond, "0.4 s"},
+		{200 * time.Second, "3 min 20 s"},
+		{2*time.Hour + 5*time.Minute, "2 h 05 min"},
+	} {
+		if got := Duration(tt.d); got != tt.want {
+			t.Errorf("Duration(%v) = %q, want %q", tt.d, got, tt.want)
+		}
+	}
+}
+
+func TestName(t *testing.T) {
+	for _, tt := range []struct{ name, want string }{
+		{"plain.txt", "plain.txt"},
+		{"Käse", "Käse"},
+		{"K\xdcBLER.csv", `K\xdcBLER.csv`},
+		{"two\nlines\t", `two\nlines\t`},
+		{`back\slash`, `back\\slash`},
+		{"\x1b[31m", `\x1b[31m`},
+		{"\u202eevil", `\u202eevil`},
+		{"\ufffd", "\ufffd"},
+	} {
+		if got := Name(tt.name); got != tt.want {
+			t.Errorf("Name(%q) = %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
