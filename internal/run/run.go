@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+// Package run is the one door to other programs: prlctl and ploop. It starts a
+// program from an absolute path with an argument list and an environment of its
+// own, keeps what it printed, and turns a bad end into an Error.
+//
+// It knows no shell, reads no output for meaning and retries nothing. A program
+// that changes a disk is never killed, whatever happens to the job: a killed
+// ploop leaves a container's I/O suspended (ploop 9.0.30, seen; the library of
+// Virtuozzo 7 leaves images half merged).
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Command is one call of a program.
+type Command struct {
+	// Path is absolute: see Find.
+	Path string
+	Args []string
+	// Changes marks a command that alters a disk or a container. It is not
+	// started once the context is done, and never killed after it was started.
+	Changes bool
+	// Limit ends a command that changes nothing after this time. 0 means 60 s.
+	Limit time.Duration
+}
+
+// String shows the command as an operator would type it.
+func (c Command) String() string {
+	words := []string{filepath.Base(c.Path)}
+	for _, a := range c.Args {
+		if a == "" || strings.ContainsAny(a, " \t\n\"'$&|;()<>*?[]\\`") {
+			a = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+		words = append(words, a)
+	}
+	return strings.Join(words, " ")
+}
+
+// Result is what a command that ended with status 0 printed, and how long it took.
+type Result struct {
+	Stdout   string
+	Duration time.Duration
+}
+
+// Error tells how a command ended that did not end with status 0.
+type Error struct {
+	Command string
+	// Exit is the exit status, -1 if there was none (a signal, or no start).
+	Exit int
+	// Stderr is the end of what the command wrote there, Stdout likewise.
+	Stderr, Stdout string
+	// Err is the reason where Exit is -1.
+	Err error
+}
+
+func (e *Error) Error() string {
+	last := lastLine(e.Stderr)
+	if last == "" {
+		last = lastLine(e.Stdout)
+	}
+	switch {
+	case e.Exit >= 0 && last != "":
+		return fmt.Sprintf("%s: exit status %d: %s", e.Command, e.Exit, last)
+	case e.Exit >= 0:
+		return fmt.Sprintf("%s: exit status %d", e.Command, e.Exit)
+	case last != "":
+		return fmt.Sprintf("%s: %v: %s", e.Command, e.Err, last)
+	default:
+		return fmt.Sprintf("%s: %v", e.Command, e.Err)
+	}
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// ErrLimit is the reason in an Error whose command was ended after its Limit.
+var ErrLimit = errors.New("no answer within the time limit")
+
+// ExitStatus returns the exit status that err carries, and -1 if err is no Error
+// or the command had no exit status.
+func ExitStatus(err error) int {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Exit
+	}
+	return -1
+}
+
+// Runner starts commands. The zero value is ready to use. Its functions are
+// called on the goroutine that called Run, never on another one: the daemon's
+// job log may be written from the job's own thread only.
+type Runner struct {
+	// Started is told each command before it is started.
+	Started func(command string)
+	// Stderr is told every line that a command writes to its standard error.
+	Stderr func(program, line string)
+	// Waiting is called every 30 s while a command runs.
+	Waiting func(command string, elapsed time.Duration)
+}
+
+// keep is how much of a command's output is kept at most. What ploop and prlctl
+// print for one container is far below it.
+const keep = 16 << 20
+
+// Run starts c and waits for its end. It returns an *Error unless the command
+// ended with status 0, and the context's error, without a start, if ctx is done.
+func (r Runner) Run(ctx context.Context, c Command) (Result, error) {
+	if err := ctx.Err(); err != nil {
+		return Result{}, fmt.Errorf("%s: not started: %w", c, err)
+	}
+	if r.Started != nil {
+		r.Started(c.String())
+	}
+	var out tail
+	lines := newLines()
+	cmd := exec.Command(c.Path, c.Args...)
+	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	cmd.Dir = "/"
+	cmd.Stdout = &out
+	cmd.Stderr = lines
+	// A session of its own: signals to the daemon's process group (a terminal,
+	// an init script) do not reach a program that is changing a disk.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// Whoever inherited the pipes and lives on is not waited for.
+	cmd.WaitDelay = 2 * time.Second
+
+	begin := time.Now()
+	started, done := start(cmd)
+	if err := <-started; err != nil {
+		return Result{}, &Error{Command: c.String(), Exit: -1, Err: err}
+	}
+	err := r.wait(ctx, c, cmd, lines, done)
+	r.report(c, lines.flush())
+	res := Result{Stdout: out.String(), Duration: time.Since(begin)}
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
+		return res, nil
+	}
+	e := &Error{Command: c.String(), Exit: -1, Stderr: lines.text(), Stdout: res.Stdout, Err: err}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		e.Exit = exit.ExitCode()
+	}
+	return res, e
+}
+
+// start runs cmd on a goroutine of its own, whose thread has the Go runtime's
+// signal mask and not that of the daemon's thread: the child inherits it.
+func start(cmd *exec.Cmd) (started, done chan error) {
+	started, done = make(chan error, 1), make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				err := fmt.Errorf("internal fault: %v", p)
+				started <- err
+				done <- err
+			}
+		}()
+		keepToOurselves()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			done <- cmd.Wait()
+		}
+	}()
+	return started, done
+}
+
+// wait reports what the command says until it ends, and ends it if it may be ended.
+func (r Runner) wait(ctx context.Context, c Command, cmd *exec.Cmd, lines *lines, done chan error) error {
+	begin := time.Now()
+	alive := time.NewTicker(30 * time.Second)
+	defer alive.Stop()
+	cancelled := ctx.Done()
+	var limit <-chan time.Time
+	if c.Changes {
+		cancelled = nil
+	} else {
+		if c.Limit == 0 {
+			c.Limit = time.Minute
+		}
+		t := time.NewTimer(c.Limit)
+		defer t.Stop()
+		limit = t.C
+	}
+	var reason error
+	for {
+		select {
+		case err := <-done:
+			if reason != nil {
+				return reason
+			}
+			return err
+		case <-lines.more:
+			r.report(c, lines.whole())
+		case <-alive.C:
+			if r.Waiting != nil {
+				r.Waiting(c.String(), time.Since(begin))
+			}
+		case <-limit:
+			reason = fmt.Errorf("%w of %s", ErrLimit, c.Limit)
+			killGroup(cmd)
+		case <-cancelled:
+			reason, cancelled = ctx.Err(), nil
+			killGroup(cmd)
+		}
+	}
+}
+
+// killGroup ends a command that changes nothing, with all it has started.
+func killGroup(cmd *exec.Cmd) {
+	// The session leader's pid is the group's; nobody has waited for it yet, so
+	// the number cannot belong to another process.
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+}
+
+func (r Runner) report(c Command, lines []string) {
+	if r.Stderr == nil {
+		return
+	}
+	for _, l := range lines {
+		r.Stderr(filepath.Base(c.Path), l)
+	}
+}
