@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+// Package undo is a write-ahead journal of the steps by which a job changes its
+// node: a mount directory, a snapshot, a mount, a private area. A step is written
+// and synced before it is taken, as data and not as code, so that whoever finds
+// the journal of a dead job can take it back.
+//
+// There is one file per job. Its owner holds an flock on it for as long as it
+// lives; a sweeper touches only what it can lock. The package does not know how
+// a step is taken back, only in which order and what is left: undoing must be
+// idempotent, since a crash may come between a step and its record.
+package undo
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kind says what a step does.
+type Kind string
+
+const (
+	// MadeDir made the empty directory Dir.
+	MadeDir Kind = "mkdir"
+	// MadeSnapshot made Snapshot on the disk of Descriptor.
+	MadeSnapshot Kind = "snapshot"
+	// Mounted mounted the disk of Descriptor at Dir.
+	Mounted Kind = "mount"
+	// MadeTree made the directory Dir and all that is below it.
+	MadeTree Kind = "tree"
+	// MadeLink made the lock file Dir, as the Python lockfile module does.
+	MadeLink Kind = "lockfile"
+)
+
+// Step is one change of the node. Which fields count depends on Do.
+type Step struct {
+	ID         int    `json:"id"`
+	Do         Kind   `json:"do"`
+	Dir        string `json:"dir,omitempty"`
+	Descriptor string `json:"descriptor,omitempty"`
+	Snapshot   string `json:"snapshot,omitempty"`
+}
+
+// Head says whose journal it is.
+type Head struct {
+	Version   int    `json:"vz7ct_journal"`
+	Job       string `json:"job"`
+	Container string `json:"container"`
+	PID       int    `json:"pid"`
+	Started   string `json:"started"`
+}
+
+// version is that of the file format.
+const version = 1
+
+// record is one line of the file.
+type record struct {
+	Head   *Head `json:"head,omitempty"`
+	Step   *Step `json:"step,omitempty"`
+	Undone int   `json:"undone,omitempty"`
+}
+
+// Journal is the open journal of one job. It is not safe for concurrent use.
+type Journal struct {
+	Head    Head
+	file    *os.File
+	pending []Step
+	last    int
+}
+
+const suffix = ".journal"
+
+// Create makes the journal of a job under the name given, in dir.
+func Create(dir, name string, head Head) (*Journal, error) {
+	head.Version = version
+	path := filepath.Join(dir, name+suffix)
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("create journal: %w", err)
+		}
+		// Between these two calls a sweeper may have locked, found empty and
+		// removed the file.
+		if err := lock(f, unix.LOCK_EX); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("lock journal %s: %w", path, err)
+		}
+		if gone(f) {
+			f.Close()
+			continue
+		}
+		j := &Journal{Head: head, file: f}
+		if err := j.write(record{Head: &head}); err != nil {
+			f.Close()
+			os.Remove(path)
+			return nil, err
+		}
+		if err := syncDir(dir); err != nil {
+			f.Close()
+			os.Remove(path)
+			return nil, fmt.Errorf("sync %s: %w", dir, err)
+		}
+		return j, nil
+	}
+}
+
+// Intend records that s is about to be taken. When it returns, the record is on
+// disk; only then may the step be taken.
+func (j *Journal) Intend(s Step) error {
+	j.last++
+	s.ID = j.last
+	if err := j.write(record{Step: &s}); err != nil {
+		return err
+	}
+	j.pending = append(j.pending, s)
+	return nil
+}
+
+// Undo takes back what is pending, the newest first, by calling take for each
+// step. A step whose undo failed stays in the journal, and so do the older steps
+// on the same disk: they are not tried. Undo returns all that went wrong.
+func (j *Journal) Undo(take func(Step) error) error {
+	var errs []error
+	var left []Step
+	blocked := map[string]bool{}
+	for i := len(j.pending) - 1; i >= 0; i-- {
+		s := j.pending[i]
+		if s.Descriptor != "" && blocked[s.Descriptor] {
+			left = append([]Step{s}, left...)
+			continue
+		}
+		err := take(s)
+		if err == nil {
+			err = j.write(record{Undone: s.ID})
+		}
+		if err != nil {
+			errs = append(errs, err)
+			left = append([]Step{s}, left...)
+			blocked[s.Descriptor] = true
+		}
+	}
+	j.pending = left
+	return errors.Join(errs...)
+}
+
+// Forget records that a step needs no undo any more: what it made has become
+// permanent, such as the private area of a container that was registered.
+func (j *Journal) Forget(match func(Step) bool) error {
+	var left []Step
+	for _, s := range j.pending {
+		if !match(s) {
+			left = append(left, s)
+			continue
+		}
+		if err := j.write(record{Undone: s.ID}); err != nil {
+			return err
+		}
+	}
+	j.pending = left
+	return nil
+}
+
+// Pending returns the steps that are not undone, the oldest first.
+func (j *Journal) Pending() []Step { return append([]Step(nil), j.pending...) }
+
+// Path returns the file's name, for messages.
+func (j *Journal) Path() string { return j.file.Name() }
+
+// Close removes the journal if nothing is pending, and gives up its lock. With
+// steps pending the file stays for a sweeper.
+func (j *Journal) Close() error {
+	defer j.file.Close()
+	if len(j.pending) > 0 {
+		return nil
+	}
+	if err := os.Remove(j.file.Name()); err != nil {
+		return fmt.Errorf("remove journal: %w", err)
+	}
+	return syncDir(filepath.Dir(j.file.Name()))
+}
+
+func (j *Journal) write(r record) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("journal %s: %w", j.file.Name(), err)
+	}
+	if _, err := j.file.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("write journal: %w", err)
+	}
+	if err := j.file.Sync(); err != nil {
+		return fmt.Errorf("sync journal: %w", err)
+	}
+	return nil
+}
+
+// read fills j from the file. A last line that was cut short is no error: its
+// step was never taken.
+func (j *Journal) read() error {
+	data, err := os.ReadFile(j.file.Name())
+	if err != nil {
+		return err
+	}
+	whole := data[:bytes.LastIndexByte(data, '\n')+1]
+	if len(whole) < len(data) {
+		// What is appended later must not run into the piece.
+		if err := j.file.Truncate(int64(len(whole))); err != nil {
+			return err
+		}
+	}
+	for n, line := range strings.Split(strings.TrimSuffix(string(whole), "\n"), "\n") {
+		if line == "" {
+			continue
+		}
+		var r record
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			return fmt.Errorf("line %d: %w", n+1, err)
+		}
+		switch {
+		case r.Head != nil:
+			j.Head = *r.Head
+		case r.Step != nil:
+			j.pending = append(j.pending, *r.Step)
+			j.last = max(j.last, r.Step.ID)
+		case r.Undone != 0:
+			j.drop(r.Undone)
+		}
+	}
+	if len(whole) > 0 && j.Head.Version != version {
+		return fmt.Errorf("format %d, known is %d", j.Head.Version, version)
+	}
+	return nil
+}
+
+func (j *Journal) drop(id int) {
+	for i, s := range j.pending {
+		if s.ID == id {
+			j.pending = append(j.pending[:i], j.pending[i+1:]...)
+			return
+		}
+	}
+}
