@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package ploop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bareos-contrib/vz7ct/internal/run"
+)
+
+// Exit statuses of the tool that are decided on (SYSEXIT_* in libploop.h).
+const (
+	exitDevice    = 3  // DEVIOC: the kernel refused; EBUSY among others
+	exitBusy      = 17 // EBUSY: another device uses the image
+	exitLock      = 23 // DiskDescriptor.xml.lck not had within 60 s
+	exitParameter = 38 // also: no device is mounted there
+	exitNoShot    = 43 // no such snapshot
+	exitUmount    = 46 // the mount is busy, after the tool's own 60 s
+)
+
+// ErrNotMounted is returned by Unmount when there is nothing to unmount.
+var ErrNotMounted = errors.New("not mounted")
+
+// Runner starts commands; run.Runner is one.
+type Runner interface {
+	Run(context.Context, run.Command) (run.Result, error)
+}
+
+// Client calls the ploop tool. Calls on one disk must not overlap: a call that
+// waits for the descriptor's lock uses what it has read before (ploop 9.0.30).
+type Client struct {
+	Runner Runner
+	// Path of the tool; "" looks in the places where packages put it.
+	Path string
+	// Pause is the wait before a busy disk is tried again; 0 means 5 s.
+	Pause time.Duration
+}
+
+func (c Client) run(ctx context.Context, changes bool, args ...string) (string, error) {
+	path := c.Path
+	if path == "" {
+		var err error
+		if path, err = run.Find("/usr/sbin/ploop", "/sbin/ploop"); err != nil {
+			return "", err
+		}
+	}
+	res, err := c.Runner.Run(ctx, run.Command{Path: path, Args: args, Changes: changes})
+	return res.Stdout, err
+}
+
+// Snapshot freezes the disk as it is now under the UUID given: what is written
+// from then on goes to a new image. The kernel syncs and freezes the file system
+// around the switch. The caller has checked Safe.
+func (c Client) Snapshot(ctx context.Context, descriptor, uuid string) error {
+	_, err := c.run(ctx, true, "snapshot", "-u", guid(uuid), descriptor)
+	return err
+}
+
+// component names our device of a snapshot. ploop cuts names at 63 bytes.
+func component(uuid string) string { return "vz7ct-" + strings.Trim(guid(uuid), "{}") }
+
+// Mount mounts the snapshot read-only at the directory dir, which must exist,
+// through a device of its own: without -u the tool would check and change the
+// live image although -r was given (vz7-u22, run), without -c it would address
+// the container's own device.
+func (c Client) Mount(ctx context.Context, descriptor, uuid, dir string) error {
+	_, err := c.run(ctx, true, "mount", "-r", "-u", guid(uuid), "-c", component(uuid), "-m", dir, descriptor)
+	return err
+}
+
+// Unmount takes away what Mount has mounted at dir, and its device. A device
+// whose mount point was unmounted by other hands is found by its name. It
+// returns ErrNotMounted if there is neither.
+func (c Client) Unmount(ctx context.Context, uuid, dir string) error {
+	err := c.retry(ctx, "umount", "-m", dir)
+	if run.ExitStatus(err) != exitParameter {
+		return err
+	}
+	device, found := c.device(ctx, component(uuid))
+	if found != nil {
+		return fmt.Errorf("%w; looking for the device: %w", err, found)
+	}
+	if device == "" {
+		return fmt.Errorf("%s: %w", dir, ErrNotMounted)
+	}
+	return c.retry(ctx, "umount", "-d", device)
+}
+
+// device finds the device that has the component name given, "" if none has.
+// A line of `ploop list` is the device's name, the base image, perhaps the mount
+// point, and the component.
+func (c Client) device(ctx context.Context, component string) (string, error) {
+	out, err := c.run(ctx, false, "list")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.SplitSeq(out, "\n") {
+		f := strings.Fields(line)
+		if len(f) < 3 || f[len(f)-1] != component {
+			continue
+		}
+		for _, dir := range []string{"/dev", "/dev/mapper"} {
+			if p := filepath.Join(dir, filepath.Base(f[0])); exists(p) {
+				return p, nil
+			}
+		}
+		return "", fmt.Errorf("device %s of %s has no file in /dev", f[0], component)
+	}
+	return "", nil
+}
+
+// MountWritable mounts the newest state of a disk that no container uses at dir.
+func (c Client) MountWritable(ctx context.Context, descriptor, dir string) error {
+	_, err := c.run(ctx, true, "mount", "-m", dir, descriptor)
+	return err
+}
+
+// UnmountWritable takes away what MountWritable has mounted.
+func (c Client) UnmountWritable(ctx context.Context, dir string) error {
+	err := c.retry(ctx, "umount", "-m", dir)
+	if run.ExitStatus(err) == exitParameter && !mounted(dir) {
+		return fmt.Errorf("%s: %w", dir, ErrNotMounted)
+	}
+	return err
+}
+
+// Merge deletes the snapshot: its image takes in what was written since. It is
+// online if the container runs. A snapshot that is not there any more is no
+// error, nor is one that the descriptor does not name after a failed call.
+func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
+	err := c.retry(ctx, "snapshot-delete", "-u", guid(uuid), descriptor)
+	if err != nil && run.ExitStatus(err) != exitNoShot {
+		return err
+	}
+	d, readErr := Read(descriptor)
+	if readErr != nil {
+		return readErr
+	}
+	if _, still := d.Shot(uuid); still {
+		return fmt.Errorf("ploop has not deleted snapshot %s of %s although it says so", guid(uuid), descriptor)
+	}
+	return nil
+}
+
+// tries is how often a busy disk is asked.
+const tries = 4
+
+// retry calls the tool again while it says that the disk is busy: another
+// operation on it is under way, such as a compaction or a backup that starts.
+func (c Client) retry(ctx context.Context, args ...string) error {
+	pause := c.Pause
+	if pause == 0 {
+		pause = 5 * time.Second
+	}
+	for n := 1; ; n++ {
+		_, err := c.run(ctx, true, args...)
+		switch run.ExitStatus(err) {
+		case exitDevice, exitBusy, exitLock, exitUmount:
+		default:
+			return err
+		}
+		if n == tries {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// New describes a disk to be made.
+type New struct {
+	// Image is the base image's path; the descriptor is made beside it.
+	Image string
+	// Size and Cluster are in sectors.
+	Size, Cluster uint64
+	// Version is 1 or 2; 0 leaves it to the tool.
+	Version int
+	// Preallocated and Raw as in Disk.
+	Preallocated, Raw bool
+}
+
+// Init makes a disk with an empty ext4 file system.
+func (c Client) Init(ctx context.Context, n New) error {
+	format := "expanded"
+	switch {
+	case n.Raw:
+		format = "raw"
+	case n.Preallocated:
+		format = "preallocated"
+	}
+	args := []string{"init", "-s", strconv.FormatUint(n.Size, 10), "-f", format, "-t", "ext4"}
+	if n.Cluster != 0 {
+		args = append(args, "-b", strconv.FormatUint(n.Cluster, 10))
+	}
+	if n.Version != 0 && !n.Raw {
+		args = append(args, "-v", strconv.Itoa(n.Version))
+	}
+	_, err := c.run(ctx, true, append(args, n.Image)...)
+	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// mounted reports whether dir is on another file system than its parent.
+func mounted(dir string) bool {
+	here, err1 := os.Stat(dir)
+	up, err2 := os.Stat(filepath.Dir(dir))
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	h, ok1 := here.Sys().(*syscall.Stat_t)
+	u, ok2 := up.Sys().(*syscall.Stat_t)
+	return ok1 && ok2 && h.Dev != u.Dev
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package ploop
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bareos-contrib/vz7ct/internal/run"
+)
+
+const uuid = "11111111-1111-4111-8111-111111111111"
+
+// fake answers calls from a list and records them.
+type fake struct {
+	calls   []string
+	changes []bool
+	answers []answer
+}
+
+type answer struct {
+	exit   int
+	stdout string
+	then   func()
+}
+
+func (f *fake) Run(_ context.Context, c run.Command) (run.Result, error) {
+	f.calls = append(f.calls, strings.Join(c.Args, " "))
+	f.changes = append(f.changes, c.Changes)
+	var a answer
+	if len(f.answers) > 0 {
+		a, f.answers = f.answers[0], f.answers[1:]
+	}
+	if a.then != nil {
+		a.then()
+	}
+	if a.exit != 0 {
+		return run.Result{}, &run.Error{Command: c.String(), Exit: a.exit}
+	}
+	return run.Result{Stdout: a.stdout}, nil
+}
+
+func client(answers ...answer) (Client, *fake) {
+	f := &fake{answers: answers}
+	return Client{Runner: f, Path: "/usr/sbin/ploop", Pause: time.Nanosecond}, f
+}
+
+func check(t *testing.T, f *fake, want ...string) {
+	t.Helper()
+	if !reflect.DeepEqual(f.calls, want) {
+		t.Errorf("calls = %q, want %q", f.calls, want)
+	}
+}
+
+func TestCallsAsTyped(t *testing.T) {
+	ctx := context.Background()
+	c, f := client()
+	dd := copyOf(t, "DiskDescriptor.0.xml")
+	for _, err := range []error{
+		c.Snapshot(ctx, dd, uuid),
+		c.Mount(ctx, dd, uuid, "/m"),
+		c.Unmount(ctx, uuid, "/m"),
+		c.Merge(ctx, dd, uuid),
+		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, Cluster: 2048, Version: 2}),
+		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, Cluster: 2048, Version: 2, Raw: true}),
+		c.MountWritable(ctx, dd, "/m"),
+		c.UnmountWritable(ctx, "/m"),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	check(t, f,
+		"snapshot -u {"+uuid+"} "+dd,
+		"mount -r -u {"+uuid+"} -c vz7ct-"+uuid+" -m /m "+dd,
+		"umount -m /m",
+		"snapshot-delete -u {"+uuid+"} "+dd,
+		"init -s 2097152 -f expanded -t ext4 -b 2048 -v 2 /p/root.hds",
+		"init -s 2097152 -f raw -t ext4 -b 2048 /p/root.hds",
+		"mount -m /m "+dd,
+		"umount -m /m")
+	for i, changes := range f.changes {
+		if !changes {
+			t.Errorf("%q may be killed", f.calls[i])
+		}
+	}
+	if n := len(component(uuid)); n > 63 {
+		t.Errorf("component of %d bytes, ploop cuts at 63", n)
+	}
+}
+
+// copyOf puts a descriptor of testdata where a test may look at its path.
+func copyOf(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "DiskDescriptor.xml")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestMergeRetriesABusyDisk(t *testing.T) {
+	dd := copyOf(t, "DiskDescriptor.1.xml")
+	merged := func() {
+		b, _ := os.ReadFile("testdata/DiskDescriptor.2.xml")
+		_ = os.WriteFile(dd, b, 0o600)
+	}
+	c, f := client(answer{exit: exitBusy}, answer{exit: exitLock}, answer{then: merged})
+	if err := c.Merge(context.Background(), dd, uuid); err != nil {
+		t.Errorf("Merge = %v, want nil at the third try", err)
+	}
+	if len(f.calls) != 3 {
+		t.Errorf("%d calls, want 3", len(f.calls))
+	}
+
+	c, f = client(answer{exit: exitBusy}, answer{exit: exitBusy}, answer{exit: exitBusy}, answer{exit: exitBusy}, answer{})
+	if err := c.Merge(context.Background(), copyOf(t, "DiskDescriptor.1.xml"), uuid); run.ExitStatus(err) != exitBusy || len(f.calls) != tries {
+		t.Errorf("Merge = %v after %d calls, want busy after %d", err, len(f.calls), tries)
+	}
+}
+
+func TestMergeOfWhatIsGone(t *testing.T) {
+	c, _ := client(answer{exit: exitNoShot})
+	if err := c.Merge(context.Background(), copyOf(t, "DiskDescriptor.0.xml"), uuid); err != nil {
+		t.Errorf("Merge of an unknown snapshot = %v, want nil", err)
+	}
+	// Whatever the tool says, the descriptor decides.
+	for _, exit := range []int{0, exitNoShot} {
+		c, _ = client(answer{exit: exit})
+		if err := c.Merge(context.Background(), copyOf(t, "DiskDescriptor.1.xml"), uuid); err == nil {
+			t.Errorf("Merge with exit %d and the snapshot still there = nil, want an error", exit)
+		}
+	}
+	c, _ = client(answer{exit: 4})
+	if err := c.Merge(context.Background(), copyOf(t, "DiskDescriptor.1.xml"), uuid); run.ExitStatus(err) != 4 {
+		t.Errorf("Merge = %v, want exit status 4", err)
+	}
+}
+
+func TestUnmountFindsADeviceWithoutMount(t *testing.T) {
+	// The name of some device that exists in /dev.
+	const dev = "null"
+	c, f := client(answer{exit: exitParameter}, answer{stdout: "ploop1\t/vz/private/x/root.hdd/root.hds\n" + dev + "\t/vz/private/a b/root.hds\tvz7ct-" + uuid + "\n"})
+	if err := c.Unmount(context.Background(), uuid, "/m"); err != nil {
+		t.Errorf("Unmount = %v", err)
+	}
+	check(t, f, "umount -m /m", "list", "umount -d /dev/"+dev)
+
+	c, _ = client(answer{exit: exitParameter}, answer{stdout: "ploop1\t/vz/private/x/root.hdd/root.hds\tother-" + uuid + "\n"})
+	if err := c.Unmount(context.Background(), uuid, "/m"); !errors.Is(err, ErrNotMounted) {
+		t.Errorf("Unmount of nothing = %v, want ErrNotMounted", err)
+	}
+	c, _ = client(answer{exit: exitParameter}, answer{stdout: "nosuchdev\t/x\tvz7ct-" + uuid + "\n"})
+	if err := c.Unmount(context.Background(), uuid, "/m"); err == nil || errors.Is(err, ErrNotMounted) {
+		t.Errorf("Unmount with a device that has no file = %v, want an error of its own", err)
+	}
+}
