@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+// Package prlctl finds, describes, registers and starts containers through the
+// prlctl tool of Virtuozzo 7, and reads what the tool does not tell from the
+// configuration files: vz.conf and a container's ve.conf.
+//
+// It knows nothing of disks beyond the list in ve.conf, and never edits a
+// configuration. What prlctl prints and is not understood is an error.
+package prlctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/bareos-contrib/vz7ct/internal/run"
+)
+
+// Container is what a node knows of one container.
+type Container struct {
+	// UUID is in lower case, without braces. Name may be empty.
+	UUID, Name string
+	// State is prlctl's word: running, stopped, suspended, mounted, ...
+	State string
+}
+
+// Place is where a container lives on its node.
+type Place struct {
+	// CTID is the name of its configuration: mostly the UUID, a number for
+	// containers that came from older releases.
+	CTID string
+	// Private is the private area, Root the mount point of the root disk.
+	Private, Root string
+	// Config is what the container's ve.conf says.
+	Config Config
+}
+
+// ErrNotFound means that the node has no such container.
+var ErrNotFound = errors.New("no such container on this node")
+
+// Runner starts commands; run.Runner is one.
+type Runner interface {
+	Run(context.Context, run.Command) (run.Result, error)
+}
+
+// Client calls the prlctl tool.
+type Client struct {
+	Runner Runner
+	// Path of the tool; "" looks in the places where packages put it.
+	Path string
+	// Conf is the node's configuration; "" is /etc/vz/vz.conf.
+	Conf string
+}
+
+func (c Client) run(ctx context.Context, changes bool, args ...string) (string, error) {
+	path := c.Path
+	if path == "" {
+		var err error
+		if path, err = run.Find("/usr/bin/prlctl", "/usr/sbin/prlctl"); err != nil {
+			return "", err
+		}
+	}
+	res, err := c.Runner.Run(ctx, run.Command{Path: path, Args: args, Changes: changes})
+	return res.Stdout, err
+}
+
+// List returns all containers of the node, templates not among them.
+func (c Client) List(ctx context.Context) ([]Container, error) {
+	out, err := c.run(ctx, false, "list", "-a", "--vmtype", "ct", "-o", "uuid,name,status", "-j")
+	if err != nil {
+		return nil, err
+	}
+	return parseList(out)
+}
+
+func parseList(out string) ([]Container, error) {
+	var raw []struct{ UUID, Name, Status string }
+	if err := json.Unmarshal([]byte(out), &raw); err != nil {
+		return nil, fmt.Errorf("output of prlctl list: %w", err)
+	}
+	var list []Container
+	for _, r := range raw {
+		uuid, ok := ParseUUID(r.UUID)
+		if !ok || r.Status == "" {
+			return nil, fmt.Errorf("output of prlctl list: container %q with uuid %q in state %q is not understood", r.Name, r.UUID, r.Status)
+		}
+		if r.Name == "-" {
+			r.Name = ""
+		}
+		list = append(list, Container{UUID: uuid, Name: r.Name, State: r.Status})
+	}
+	return list, nil
+}
+
+// runDir is where libvzctl keeps the pid of each container's init
+// (VZCTL_VE_RUN_DIR).
+const runDir = "/var/run/ve"
+
+// Init returns the pid of the container's init as the node has recorded it. The
+// record may be stale: the caller compares roots.
+func (p Place) Init() (int, error) {
+	b, err := os.ReadFile(filepath.Join(runDir, p.CTID+".init.pid"))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid <= 1 {
+		return 0, fmt.Errorf("%s/%s.init.pid: %q is no process", runDir, p.CTID, b)
+	}
+	return pid, nil
+}
+
+// Describe returns where the container lives.
+func (c Client) Describe(ctx context.Context, uuid string) (Place, error) {
+	out, err := c.run(ctx, false, "list", "-i", "-j", uuid)
+	if err != nil {
+		return Place{}, err
+	}
+	var raw []struct {
+		ID, EnvID, Home string
+	}
+	if err := json.Unmarshal([]byte(out), &raw); err != nil {
+		return Place{}, fmt.Errorf("output of prlctl list -i: %w", err)
+	}
+	if len(raw) != 1 {
+		return Place{}, fmt.Errorf("output of prlctl list -i %s: %d containers, one was asked for", uuid, len(raw))
+	}
+	if id, ok := ParseUUID(raw[0].ID); !ok || id != uuid {
+		return Place{}, fmt.Errorf("output of prlctl list -i %s: tells of %q", uuid, raw[0].ID)
+	}
+	home := raw[0].Home
+	if !filepath.IsAbs(home) {
+		return Place{}, fmt.Errorf("output of prlctl list -i %s: home %q is not understood", uuid, home)
+	}
+	return c.place(filepath.Clean(home), raw[0].EnvID)
+}
+
+// place reads the container's own configuration, and the node's where that is silent.
+func (c Client) place(private, ctid string) (Place, error) {
+	conf, err := ReadConfig(filepath.Join(private, "ve.conf"))
+	if err != nil {
+		return Place{}, err
+	}
+	node, err := c.Node()
+	if err != nil {
+		return Place{}, err
+	}
+	p := Place{Private: private, CTID: strings.Trim(ctid, "{}"), Config: conf}
+	if p.CTID == "" || p.CTID == "-" {
+		p.CTID = conf.Get("VEID")
+	}
+	if p.CTID == "" {
+		p.CTID = filepath.Base(private)
+	}
+	if strings.ContainsAny(p.CTID, "/ \t\n") || strings.HasPrefix(p.CTID, ".") {
+		return Place{}, fmt.Errorf("%s: %q is no container id", private, p.CTID)
+	}
+	root := conf.Get("VE_ROOT")
+	if root == "" {
+		root = node.Get("VE_ROOT")
+	}
+	p.Root = expand(root, p.CTID)
+	if !filepath.IsAbs(p.Root) {
+		return Place{}, fmt.Errorf("%s: VE_ROOT %q is no absolute path", private, root)
+	}
+	return p, nil
+}
+
+// Node reads the node's own configuration.
+func (c Client) Node() (Config, error) {
+	path := c.Conf
+	if path == "" {
+		path = "/etc/vz/vz.conf"
+	}
+	return ReadConfig(path)
+}
+
+// PrivateFor returns where the node keeps the private area of a container with
+// this id, RootFor where it mounts its root disk.
+func (c Client) PrivateFor(ctid string) (string, error) { return c.nodePath("VE_PRIVATE", ctid) }
+
+// RootFor: see PrivateFor.
+func (c Client) RootFor(ctid string) (string, error) { return c.nodePath("VE_ROOT", ctid) }
+
+func (c Client) nodePath(key, ctid string) (string, error) {
+	node, err := c.Node()
+	if err != nil {
+		return "", err
+	}
+	path := expand(node.Get(key), ctid)
+	if !filepath.IsAbs(path) || !strings.Contains(path, ctid) {
+		return "", fmt.Errorf("vz.conf: %s=%q gives no path for container %s", key, node.Get(key), ctid)
+	}
+	return path, nil
+}
+
+// Register makes the private area known to the node under its own UUID.
+func (c Client) Register(ctx context.Context, private string) error {
+	_, err := c.run(ctx, true, "register", private, "--preserve-uuid")
+	return err
+}
+
+// Start starts the container.
+func (c Client) Start(ctx context.Context, uuid string) error {
+	_, err := c.run(ctx, true, "start", uuid)
+	return err
+}
+
+// ParseUUID brings a UUID, with or without braces and in any case, into the form
+// of Container.UUID.
+func ParseUUID(s string) (string, bool) {
+	s = strings.ToLower(strings.TrimSpace(s))
+	if strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") {
+		s = s[1 : len(s)-1]
+	}
+	if len(s) != 36 {
+		return "", false
+	}
+	for i, r := range s {
+		switch i {
+		case 8, 13, 18, 23:
+			if r != '-' {
+				return "", false
+			}
+		default:
+			if !strings.ContainsRune("0123456789abcdef", r) {
+				return "", false
+			}
+		}
+	}
+	return s, true
+}

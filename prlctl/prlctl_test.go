@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package prlctl
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/bareos-contrib/vz7ct/internal/run"
+)
+
+const id = "4b16639b-dbb9-45a5-b4c2-9f7ae90dfe2c"
+
+// fake answers by the beginning of the arguments and records calls.
+type fake struct {
+	calls  []string
+	stdout string
+	err    error
+}
+
+func (f *fake) Run(_ context.Context, c run.Command) (run.Result, error) {
+	f.calls = append(f.calls, strings.Join(c.Args, " "))
+	return run.Result{Stdout: f.stdout}, f.err
+}
+
+func TestParseList(t *testing.T) {
+	got, err := parseList(`[
+    {
+        "uuid": "` + strings.ToUpper(id) + `",
+        "name": "name with \"blanks\"",
+        "status": "running"
+    },{
+        "uuid": "{2d109ae4-5231-475f-bc44-5cabf5d8503b}",
+        "name": "-",
+        "status": "stopped"
+    }
+]`)
+	want := []Container{{id, `name with "blanks"`, "running"}, {"2d109ae4-5231-475f-bc44-5cabf5d8503b", "", "stopped"}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("parseList = %v, %v, want %v", got, err, want)
+	}
+	if got, err := parseList("[\n\n]"); err != nil || len(got) != 0 {
+		t.Errorf("parseList(empty) = %v, %v", got, err)
+	}
+	for _, bad := range []string{"", "{", "UUID NAME STATUS", `[{"uuid":"x","status":"running"}]`, `[{"uuid":"` + id + `"}]`, `[1]`} {
+		if got, err := parseList(bad); err == nil {
+			t.Errorf("parseList(%q) = %v, want an error", bad, got)
+		}
+	}
+}
+
+func files(t *testing.T, content map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for n, c := range content {
+		p := filepath.Join(dir, n)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(c), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestDescribe(t *testing.T) {
+	dir := files(t, map[string]string{
+		"vz.conf":         "## node\nVE_ROOT=/vz/root/$VEID\nVE_PRIVATE=\"/vz/private/$VEID\" # where\nLOCKDIR=/vz/lock\n",
+		id + "/ve.conf":   "VEID=\"" + id + "\"\n",
+		"101/ve.conf":     "VE_ROOT='/srv/${VEID}/root'\n",
+		"evil/ve.conf":    "VEID=../../etc\n",
+		"nowhere/ve.conf": "VE_ROOT=relative\n",
+	})
+	c := Client{Path: "/usr/bin/prlctl", Conf: filepath.Join(dir, "vz.conf")}
+	for _, tt := range []struct{ home, ctid, root string }{
+		{id, id, "/vz/root/" + id},
+		{"101", "101", "/srv/101/root"},
+		{"evil", "", ""},
+		{"nowhere", "", ""},
+		{"missing", "", ""},
+	} {
+		env := ""
+		if tt.ctid == "101" {
+			env = `"EnvID": "101", `
+		}
+		f := &fake{stdout: `[{"ID": "` + id + `", ` + env + `"Home": "` + filepath.Join(dir, tt.home) + `"}]`}
+		c.Runner = f
+		p, err := c.Describe(context.Background(), id)
+		if tt.ctid == "" {
+			if err == nil {
+				t.Errorf("Describe(%s) = %+v, want an error", tt.home, p)
+			}
+			continue
+		}
+		if err != nil || p.CTID != tt.ctid || p.Root != tt.root || p.Private != filepath.Join(dir, tt.home) {
+			t.Errorf("Describe(%s) = %+v, %v, want %s and %s", tt.home, p, err, tt.ctid, tt.root)
+		}
+	}
+	for _, out := range []string{"", "[]", `[{"ID":"2d109ae4-5231-475f-bc44-5cabf5d8503b","Home":"/x"}]`, `[{"ID":"` + id + `","Home":""}]`} {
+		c.Runner = &fake{stdout: out}
+		if p, err := c.Describe(context.Background(), id); err == nil {
+			t.Errorf("Describe with output %q = %+v, want an error", out, p)
+		}
+	}
+	if got, err := c.PrivateFor("77"); err != nil || got != "/vz/private/77" {
+		t.Errorf("PrivateFor = %q, %v", got, err)
+	}
+}
+
+func TestDisks(t *testing.T) {
+	conf, err := parseConfig(strings.NewReader(`DISK="uuid={` + id + `},enabled=yes,size=10485760K,mnt=/data,image=disk-1.hdd;` +
+		`uuid={2d109ae4-5231-475f-bc44-5cabf5d8503b},enabled=no,image=/pool/d.hdd,mnt=;` +
+		`uuid={3d109ae4-5231-475f-bc44-5cabf5d8503b},device=/dev/sdb1,mnt=/raw"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disks, err := conf.Disks("/vz/private/x")
+	if err != nil || len(disks) != 4 {
+		t.Fatalf("Disks = %v, %v, want 4", disks, err)
+	}
+	for i, want := range []ConfiguredDisk{
+		{UUID: RootDisk, Dir: "/vz/private/x/root.hdd", Mount: "/", Enabled: true},
+		{UUID: id, Dir: "/vz/private/x/disk-1.hdd", Mount: "/data", Enabled: true, Size: 10485760},
+		{UUID: "2d109ae4-5231-475f-bc44-5cabf5d8503b", Dir: "/pool/d.hdd"},
+		{UUID: "3d109ae4-5231-475f-bc44-5cabf5d8503b", Mount: "/raw", Enabled: true, External: "/dev/sdb1"},
+	} {
+		disks[i].Line = ""
+		if disks[i] != want {
+			t.Errorf("disk %d = %+v, want %+v", i, disks[i], want)
+		}
+	}
+	for _, bad := range []string{"mnt=/x", "uuid=zz,image=a", "uuid={" + id + "},size=big,image=a", "uuid={" + id + "},mnt=/a"} {
+		conf, _ := parseConfig(strings.NewReader(`DISK="` + bad + `"`))
+		if d, err := conf.Disks("/p"); err == nil {
+			t.Errorf("Disks(%q) = %v, want an error", bad, d)
+		}
+	}
+	moved, _ := parseConfig(strings.NewReader(`DISK="uuid={` + RootDisk + `},image=/pool/root.hdd,mnt=/"`))
+	if d, err := moved.Disks("/p"); err != nil || len(d) != 1 || d[0].Dir != "/pool/root.hdd" {
+		t.Errorf("Disks of a moved root = %v, %v", d, err)
+	}
+}
+
+func TestParseUUID(t *testing.T) {
+	for in, want := range map[string]string{id: id, "{" + id + "}": id, strings.ToUpper(id): id, " " + id + " ": id} {
+		if got, ok := ParseUUID(in); !ok || got != want {
+			t.Errorf("ParseUUID(%q) = %q, %v", in, got, ok)
+		}
+	}
+	for _, in := range []string{"", "101", id + "0", "{" + id, strings.Replace(id, "-", "+", 1), strings.Replace(id, "4", "g", 1)} {
+		if got, ok := ParseUUID(in); ok {
+			t.Errorf("ParseUUID(%q) = %q, want refusal", in, got)
+		}
+	}
+}
+
+func TestCalls(t *testing.T) {
+	f := &fake{stdout: "[]"}
+	c := Client{Runner: f, Path: "/usr/bin/prlctl"}
+	_, _ = c.List(context.Background())
+	_ = c.Register(context.Background(), "/vz/private/"+id)
+	_ = c.Start(context.Background(), id)
+	want := []string{"list -a --vmtype ct -o uuid,name,status -j", "register /vz/private/" + id + " --preserve-uuid", "start " + id}
+	if !reflect.DeepEqual(f.calls, want) {
+		t.Errorf("calls = %q, want %q", f.calls, want)
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add(`DISK="uuid={` + id + `},size=1K,image=a;;,=,"` + "\nexport A='b")
+	f.Fuzz(func(t *testing.T, text string) {
+		if c, err := parseConfig(strings.NewReader(text)); err == nil {
+			_, _ = c.Disks("/p")
+		}
+	})
+}
+
+func FuzzList(f *testing.F) {
+	f.Add(`[{"uuid":"` + id + `","name":"x","status":"running"}]`)
+	f.Fuzz(func(t *testing.T, text string) { _, _ = parseList(text) })
+}
