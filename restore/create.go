@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package restore
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Create makes the item. The File is finished or aborted by the caller before
+// the next Create. An error means that nothing was made and what was there is
+// there still; ErrSkipped and ErrKeptLink are no failures.
+func (t *Tree) Create(it Item) (*File, error) {
+	if it.Path == "" {
+		if it.Mode&unix.S_IFMT != unix.S_IFDIR || it.First != "" {
+			return nil, fmt.Errorf("the root: %w", ErrOutside)
+		}
+		self, err := openPath(t.root, ".", unix.O_DIRECTORY)
+		if err != nil {
+			return nil, fmt.Errorf("open root: %w", err)
+		}
+		return &File{tree: t, item: it, path: self}, nil
+	}
+	dir, name, err := t.parent(it.Path)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{tree: t, item: it, name: name}
+	// A descriptor of its own, since the tree may go elsewhere before Finish.
+	if f.dir, err = openPath(dir, ".", unix.O_DIRECTORY); err != nil {
+		return nil, fmt.Errorf("open directory of %s: %w", it.Path, err)
+	}
+	if err := f.begin(); err != nil {
+		f.dir.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// begin makes the item, under a temporary name if its own is taken.
+func (f *File) begin() error {
+	exists, err := f.decide()
+	if err != nil || f.existed {
+		return err
+	}
+	if exists {
+		if f.temporary, err = temporaryName(); err != nil {
+			return err
+		}
+	}
+	err = f.make()
+	if errors.Is(err, unix.EEXIST) && !exists {
+		// Somebody made the name meanwhile.
+		if f.temporary, err = temporaryName(); err == nil {
+			err = f.make()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("create %s: %w", f.item.Path, err)
+	}
+	return nil
+}
+
+// decide looks at what has the item's name already. It opens a directory that
+// is to be used again, and removes what a rename cannot replace.
+func (f *File) decide() (exists bool, err error) {
+	at := int(f.dir.Fd())
+	var st unix.Stat_t
+	err = retry(func() error { return unix.Fstatat(at, f.name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at %s: %w", f.item.Path, err)
+	}
+	if f.item.First == "" && !f.item.Replace.allows(f.item.Mtime, st.Mtim.Sec) {
+		return false, ErrSkipped
+	}
+	if f.item.First != "" && f.item.Replace == Never {
+		return false, ErrSkipped
+	}
+	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
+	wantDir := f.item.directory()
+	switch {
+	case isDir && wantDir:
+		f.path, err = openPath(f.dir, f.name, unix.O_DIRECTORY)
+		if err == nil {
+			f.path, err = f.tree.checked(f.path)
+		}
+		if err != nil {
+			return false, fmt.Errorf("open directory %s: %w", f.item.Path, err)
+		}
+		f.existed = true
+		return true, nil
+	case isDir:
+		if err := retry(func() error { return unix.Unlinkat(at, f.name, unix.AT_REMOVEDIR) }); err != nil {
+			return false, fmt.Errorf("%s: %w: %w", f.item.Path, ErrInTheWay, err)
+		}
+		return false, nil
+	case wantDir:
+		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			if _, err := f.tree.directory(f.item.Path, false); err == nil {
+				return false, ErrKeptLink
+			}
+		}
+		// A directory cannot be renamed over something else.
+		if err := retry(func() error { return unix.Unlinkat(at, f.name, 0) }); err != nil {
+			return false, fmt.Errorf("replace %s by a directory: %w", f.item.Path, err)
+		}
+		return false, nil
+	default:
+		return true, nil
+	}
+}
+
+func (it Item) directory() bool { return it.First == "" && it.Mode&unix.S_IFMT == unix.S_IFDIR }
+
+// allows decides by the times of the backup's file and the existing one.
+func (r Replace) allows(backup, existing int64) bool {
+	switch r {
+	case IfNewer:
+		return backup > existing
+	case IfOlder:
+		return backup < existing
+	case Never:
+		return false
+	case Always:
+		return true
+	default:
+		return true
+	}
+}
+
+// make creates the name, or the temporary one that Finish renames.
+func (f *File) make() error {
+	at, name := int(f.dir.Fd()), f.name
+	if f.temporary != "" {
+		name = f.temporary
+	}
+	if f.item.First != "" {
+		return f.link(at, name)
+	}
+	var err error
+	switch f.item.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+		fd, err := retryInt(func() (int, error) { return unix.Openat(at, name, flags, 0o600) })
+		if err != nil {
+			return err
+		}
+		f.data = os.NewFile(uintptr(fd), f.item.Path)
+		return nil
+	case unix.S_IFDIR:
+		err = retry(func() error { return unix.Mkdirat(at, name, 0o700) })
+	case unix.S_IFLNK:
+		err = retry(func() error { return unix.Symlinkat(f.item.Link, at, name) })
+	case unix.S_IFCHR, unix.S_IFBLK, unix.S_IFIFO, unix.S_IFSOCK:
+		mode := f.item.Mode&unix.S_IFMT | 0o600
+		err = retry(func() error { return unix.Mknodat(at, name, mode, int(f.item.Rdev)) })
+	default:
+		return fmt.Errorf("unknown type of file, mode %o", f.item.Mode)
+	}
+	if err != nil {
+		return err
+	}
+	if f.path, err = openPath(f.dir, name, 0); err != nil {
+		_ = unix.Unlinkat(at, name, 0)
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.path.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != f.item.Mode&unix.S_IFMT {
+		f.path.Close()
+		return errors.New("something else took its place at once")
+	}
+	return nil
+}
+
+// link makes a hard link to a name that was restored before.
+func (f *File) link(at int, name string) error {
+	dir, first, err := f.tree.parent(f.item.First)
+	if err != nil {
+		return err
+	}
+	// Without AT_SYMLINK_FOLLOW: a link in the last component is linked itself.
+	err = retry(func() error { return unix.Linkat(int(dir.Fd()), first, at, name, 0) })
+	if errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("it is a hard link to %s, which is not there: restore that one too", f.item.First)
+	}
+	return err
+}
+
+func temporaryName() (string, error) {
+	var raw [8]byte
+	if _, err := rand.Read(raw[:]); err != nil {
+		return "", err
+	}
+	return ".vz7ct-" + hex.EncodeToString(raw[:]), nil
+}

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// File is an item that was made and is not finished: it has its content to come
+// and no attributes yet.
+type File struct {
+	tree *Tree
+	item Item
+	name string
+	// temporary is the name it has until Finish, "" if it has its own.
+	temporary string
+	dir       *os.File // the directory it is in; nil for the root and what existed
+	data      *os.File // a regular file, open for writing
+	path      *os.File // anything else, as a place
+	existed   bool
+	xattrs    []xattr
+}
+
+type xattr struct {
+	name  string
+	value []byte
+}
+
+// Fd returns the descriptor to write a regular file's content to, -1 for all
+// else. It belongs to the File.
+func (f *File) Fd() int {
+	if f.data == nil {
+		return -1
+	}
+	return int(f.data.Fd())
+}
+
+// SetXattr records an extended attribute; Finish sets it. Both daemons deliver
+// attributes after they have asked for owner, mode and times.
+func (f *File) SetXattr(name string, value []byte) {
+	f.xattrs = append(f.xattrs, xattr{name, append([]byte(nil), value...)})
+}
+
+// Finish gives the item its size, owner, mode, attributes and times, in this
+// order, and then its name. It returns all that it could not do: the item is
+// there in any case but one, that it could not get its name.
+func (f *File) Finish() error {
+	defer f.close()
+	if f.item.First != "" {
+		return f.rename()
+	}
+	errs := f.attributes()
+	if f.item.directory() {
+		if err := f.tree.dirs.add(f.item.Path, f.item.Atime, f.item.Mtime); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if err := f.rename(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Abort removes what Create has made. What was there before is there still.
+func (f *File) Abort() {
+	defer f.close()
+	if f.existed || f.dir == nil {
+		return
+	}
+	name, flags := f.name, 0
+	if f.temporary != "" {
+		name = f.temporary
+	}
+	if f.item.directory() {
+		flags = unix.AT_REMOVEDIR
+	}
+	_ = unix.Unlinkat(int(f.dir.Fd()), name, flags)
+}
+
+func (f *File) close() {
+	for _, file := range []*os.File{f.data, f.path, f.dir} {
+		if file != nil {
+			file.Close()
+		}
+	}
+}
+
+func (f *File) rename() error {
+	if f.temporary == "" {
+		return nil
+	}
+	at := int(f.dir.Fd())
+	err := retry(func() error { return unix.Renameat(at, f.temporary, at, f.name) })
+	if err != nil {
+		_ = unix.Unlinkat(at, f.temporary, 0)
+		return fmt.Errorf("replace %s: %w", f.item.Path, err)
+	}
+	if f.item.First != "" {
+		// rename(2) does nothing if both names are links of the same file.
+		_ = unix.Unlinkat(at, f.temporary, 0)
+	}
+	return nil
+}
+
+func (f *File) attributes() (errs []error) {
+	do := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s of %s: %w", what, f.item.Path, err))
+		}
+	}
+	file := f.path
+	if f.data != nil {
+		file = f.data
+		if f.item.Sparse {
+			do("size", f.extend())
+		}
+	}
+	link := f.item.Mode&unix.S_IFMT == unix.S_IFLNK
+	// chown clears setuid, setgid and capabilities, so it comes first.
+	do("owner", retry(func() error {
+		return unix.Fchownat(int(file.Fd()), "", int(f.item.UID), int(f.item.GID), unix.AT_EMPTY_PATH)
+	}))
+	if !link {
+		do("inherited access list", dropAcls(file, f.item.directory()))
+		do("mode", retry(func() error { return unix.Chmod(procName(file), f.item.Mode&0o7777) }))
+	}
+	// A capability is valid for the inode as it is, and an access list changes
+	// the group bits of the mode to what they were: both come after chmod.
+	for _, x := range f.xattrs {
+		do("attribute "+x.name, retry(func() error { return unix.Setxattr(procName(file), x.name, x.value, 0) }))
+	}
+	do("times", setTimes(file, f.item.Atime, f.item.Mtime))
+	return errs
+}
+
+// extend gives a file the hole at its end that its last piece did not reach.
+func (f *File) extend() error {
+	st, err := f.data.Stat()
+	if err != nil || st.Size() >= f.item.Size {
+		return err
+	}
+	return f.data.Truncate(f.item.Size)
+}
+
+// procName names an open file for the calls that take no descriptor. The kernel
+// goes straight to the file, a symbolic link itself if that is what is open.
+func procName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+
+// dropAcls takes away what a new file got from its directory's default list.
+func dropAcls(f *os.File, directory bool) error {
+	names := []string{"system.posix_acl_access"}
+	if directory {
+		names = append(names, "system.posix_acl_default")
+	}
+	for _, n := range names {
+		err := retry(func() error { return unix.Removexattr(procName(f), n) })
+		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+			return err
+		}
+	}
+	return nil
+}
+
+func setTimes(f *os.File, atime, mtime int64) error {
+	ts := []unix.Timespec{{Sec: atime}, {Sec: mtime}}
+	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, procName(f), ts, 0) })
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+
+	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
+	"golang.org/x/sys/unix"
+)
+
+// keep is how many directories of the path used last stay open.
+const keep = 64
+
+// parent returns the directory in which the item's last name is, and that name.
+// Missing directories are made. The directory belongs to the tree.
+func (t *Tree) parent(p string) (*os.File, string, error) {
+	if _, err := split(p); err != nil {
+		return nil, "", err
+	}
+	dir, name := path.Split(p)
+	f, err := t.directory(strings.TrimSuffix(dir, "/"), true)
+	return f, name, err
+}
+
+// directory opens the directory at p, which lies inside the root whatever
+// happens there meanwhile. The descriptor belongs to the tree and stays open
+// until the next call.
+func (t *Tree) directory(p string, make bool) (*os.File, error) {
+	parts, err := split(p)
+	if err != nil {
+		return nil, err
+	}
+	at := t.root
+	n := 0
+	for n < len(parts) && n < len(t.last) && t.last[n].name == parts[n] {
+		at = t.last[n].dir
+		n++
+	}
+	t.forget(n)
+	var passing *os.File // deeper than keep: closed as soon as the next is open
+	for ; n < len(parts); n++ {
+		next, err := t.enter(at, parts[n], parts[:n+1], make)
+		if passing != nil {
+			passing.Close()
+			passing = nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		at = next
+		if n < keep {
+			t.last = append(t.last, level{parts[n], next})
+		} else {
+			passing = next
+		}
+	}
+	if passing != nil {
+		// It has a place of its own at the end of the list, under a name that
+		// no component has.
+		t.last = append(t.last, level{"/", passing})
+	}
+	return at, nil
+}
+
+// forget closes the directories from the n-th on.
+func (t *Tree) forget(n int) {
+	for _, l := range t.last[n:] {
+		l.dir.Close()
+	}
+	t.last = t.last[:n]
+}
+
+// enter opens the directory name in dir. A link is resolved inside the root.
+func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.File, error) {
+	for made := false; ; made = true {
+		f, err := openPath(dir, name, unix.O_DIRECTORY)
+		switch {
+		case err == nil:
+			return t.checked(f)
+		case errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP):
+			return t.follow(dir, name, whole)
+		case !errors.Is(err, unix.ENOENT) || !make || made:
+			return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), err)
+		}
+		err = retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o755) })
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return nil, fmt.Errorf("make directory %s: %w", strings.Join(whole, "/"), err)
+		}
+	}
+}
+
+// follow opens the directory that a link in the tree means: as a process in the
+// container would see it, so that an absolute link starts at the tree's root.
+func (t *Tree) follow(dir *os.File, name string, whole []string) (*os.File, error) {
+	p := strings.Join(whole, "/")
+	var st unix.Stat_t
+	err := retry(func() error { return unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		err = unix.ENOTDIR
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open directory %s: %w", p, err)
+	}
+	f, err := pathrs.OpenatInRoot(t.root, p)
+	if err != nil {
+		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, err)
+	}
+	var target unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &target); err != nil || target.Mode&unix.S_IFMT != unix.S_IFDIR {
+		f.Close()
+		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, unix.ENOTDIR)
+	}
+	return t.checked(f)
+}
+
+// checked refuses directories of file systems that files are not restored to.
+func (t *Tree) checked(f *os.File) (*os.File, error) {
+	if err := writable(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// writable refuses the kernel's own file systems: a link to /proc/sys, planted
+// by a tenant, must not lead there, although nothing can be created in it.
+func writable(dir *os.File) error {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(int(dir.Fd()), &st) }); err != nil {
+		return fmt.Errorf("file system of %s: %w", dir.Name(), err)
+	}
+	switch uint32(st.Type) {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC,
+		unix.OVERLAYFS_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC:
+		return nil
+	default:
+		return fmt.Errorf("%s is on a file system of type 0x%x, which files are not restored to", dir.Name(), uint32(st.Type))
+	}
+}
+
+// openPath opens name in dir as a place, whatever it is, without following it.
+func openPath(dir *os.File, name string, flags int) (*os.File, error) {
+	fd, err := retryInt(func() (int, error) {
+		return unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC|flags, 0)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}

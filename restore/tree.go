@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+// Package restore writes a tree below ONE root and never outside it, whatever
+// the names that come with the backup say and whoever works in the tree at the
+// same time: the root of a running container is in the hands of its tenant, who
+// may swap directories for links while the restore runs.
+//
+// Every path is walked component by component from the root's descriptor; links
+// on the way are resolved inside the root, absolute ones too. The last name is
+// only created, never opened if it exists: what is there is replaced by rename.
+// Owner, mode, attributes and times go through the descriptor of what was made.
+//
+// The package does not choose the root, does not know what a container is, and
+// logs nothing: it returns what it could not do.
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Replace says what happens to a name that exists already. The values are the
+// daemons' (findlib/find.h of Bareos and Bacula: REPLACE_*).
+type Replace byte
+
+const (
+	Always  Replace = 'a'
+	IfNewer Replace = 'w'
+	IfOlder Replace = 'o'
+	Never   Replace = 'n'
+)
+
+// Item is one file, directory, link or special file to be made.
+type Item struct {
+	// Path is relative to the root, without slashes at its ends; "" is the root.
+	Path string
+	// Mode holds the file's type and its permission bits (st_mode).
+	Mode         uint32
+	UID, GID     uint32
+	Rdev         uint64
+	Size         int64
+	Atime, Mtime int64 // seconds
+	// Link is the target of a symbolic link, to be kept as it is.
+	Link string
+	// First is the path of the name that this one is to be a hard link of; the
+	// rest of the item does not count then.
+	First string
+	// Sparse: the content comes in pieces with holes between them, and perhaps
+	// at the end.
+	Sparse bool
+	// Replace says what to do if the name exists.
+	Replace Replace
+}
+
+var (
+	// ErrOutside is returned for a path that is no plain relative path.
+	ErrOutside = errors.New("path would leave the restored tree")
+	// ErrSkipped is returned by Create if Replace says that what exists stays.
+	ErrSkipped = errors.New("exists and is kept")
+	// ErrKeptLink is returned by Create for a directory in whose place there is
+	// a link to a directory, which stays.
+	ErrKeptLink = errors.New("is a link to a directory there; the link is kept")
+	// ErrInTheWay is returned by Create if a directory that is not empty is
+	// where something else is to be made.
+	ErrInTheWay = errors.New("a directory that is not empty is in the way")
+)
+
+// Tree is a root that is written to. It is not safe for concurrent use.
+type Tree struct {
+	root *os.File
+	dirs *directories
+	// last and above are the directories used last, for the next name beside.
+	last []level
+}
+
+// level is an open directory on the way to the one used last.
+type level struct {
+	name string
+	dir  *os.File
+}
+
+// Open begins to write below the directory root. The directories' times are
+// kept in a nameless file in spill until Close.
+func Open(root *os.File, spill string) (*Tree, error) {
+	if err := writable(root); err != nil {
+		return nil, err
+	}
+	d, err := newDirectories(spill)
+	if err != nil {
+		return nil, err
+	}
+	return &Tree{root: root, dirs: d}, nil
+}
+
+// Close gives the directories that were restored their times, after all that
+// changes them, and closes the root. It returns what went wrong with each.
+func (t *Tree) Close() error {
+	err := t.dirs.each(func(path string, atime, mtime int64) error {
+		dir, err := t.directory(path, false)
+		if err != nil {
+			return fmt.Errorf("times of directory %s: %w", path, err)
+		}
+		if err := setTimes(dir, atime, mtime); err != nil {
+			return fmt.Errorf("times of directory %s: %w", path, err)
+		}
+		return nil
+	})
+	t.Abandon()
+	return err
+}
+
+// Abandon closes the tree without giving directories their times.
+func (t *Tree) Abandon() {
+	t.forget(0)
+	t.dirs.close()
+	t.root.Close()
+}
+
+// Sync writes everything that was restored to disk.
+func (t *Tree) Sync() error {
+	dir, err := unix.Openat(int(t.root.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(dir)
+	return retry(func() error { return unix.Syncfs(dir) })
+}
+
+// split cuts a path into its components and refuses what is no plain path.
+func split(path string) ([]string, error) {
+	if path == "" {
+		return nil, nil
+	}
+	parts := strings.Split(path, "/")
+	for _, p := range parts {
+		if p == "" || p == "." || p == ".." || strings.ContainsRune(p, 0) {
+			return nil, fmt.Errorf("%q: %w", path, ErrOutside)
+		}
+	}
+	return parts, nil
+}
+
+// retry repeats f while a signal interrupts it: the daemons install handlers
+// without SA_RESTART.
+func retry(f func() error) error {
+	for {
+		if err := f(); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func retryInt(f func() (int, error)) (int, error) {
+	for {
+		if n, err := f(); err != unix.EINTR {
+			return n, err
+		}
+	}
+}
