@@ -132,11 +132,21 @@ func (c Client) UnmountWritable(ctx context.Context, dir string) error {
 	return err
 }
 
+// ErrNoSnapshot is returned by Merge when there is nothing to merge.
+var ErrNoSnapshot = errors.New("no such snapshot")
+
 // Merge deletes the snapshot: its image takes in what was written since. It is
-// online if the container runs. A snapshot that is not there any more is no
-// error, nor is one that the descriptor does not name after a failed call.
+// online if the container runs. It returns ErrNoSnapshot if the descriptor does
+// not name it: it was never made, or is merged already.
 func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
-	err := c.retry(ctx, "snapshot-delete", "-u", guid(uuid), descriptor)
+	before, err := Read(descriptor)
+	if err != nil {
+		return err
+	}
+	if _, there := before.Shot(uuid); !there {
+		return fmt.Errorf("%s of %s: %w", guid(uuid), descriptor, ErrNoSnapshot)
+	}
+	err = c.retry(ctx, "snapshot-delete", "-u", guid(uuid), descriptor)
 	if err != nil && run.ExitStatus(err) != exitNoShot {
 		return err
 	}

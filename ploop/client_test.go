@@ -60,8 +60,8 @@ func check(t *testing.T, f *fake, want ...string) {
 
 func TestCallsAsTyped(t *testing.T) {
 	ctx := context.Background()
-	c, f := client()
-	dd := copyOf(t, "DiskDescriptor.0.xml")
+	dd := copyOf(t, "DiskDescriptor.1.xml")
+	c, f := client(answer{}, answer{}, answer{}, answer{then: func() { merged(dd) }})
 	for _, err := range []error{
 		c.Snapshot(ctx, dd, uuid),
 		c.Mount(ctx, dd, uuid, "/m"),
@@ -109,13 +109,15 @@ func copyOf(t *testing.T, name string) string {
 	return path
 }
 
+// merged turns a descriptor with a snapshot into one without.
+func merged(dd string) {
+	b, _ := os.ReadFile("testdata/DiskDescriptor.2.xml")
+	_ = os.WriteFile(dd, b, 0o600)
+}
+
 func TestMergeRetriesABusyDisk(t *testing.T) {
 	dd := copyOf(t, "DiskDescriptor.1.xml")
-	merged := func() {
-		b, _ := os.ReadFile("testdata/DiskDescriptor.2.xml")
-		_ = os.WriteFile(dd, b, 0o600)
-	}
-	c, f := client(answer{exit: exitBusy}, answer{exit: exitLock}, answer{then: merged})
+	c, f := client(answer{exit: exitBusy}, answer{exit: exitLock}, answer{then: func() { merged(dd) }})
 	if err := c.Merge(context.Background(), dd, uuid); err != nil {
 		t.Errorf("Merge = %v, want nil at the third try", err)
 	}
@@ -130,9 +132,15 @@ func TestMergeRetriesABusyDisk(t *testing.T) {
 }
 
 func TestMergeOfWhatIsGone(t *testing.T) {
-	c, _ := client(answer{exit: exitNoShot})
-	if err := c.Merge(context.Background(), copyOf(t, "DiskDescriptor.0.xml"), uuid); err != nil {
-		t.Errorf("Merge of an unknown snapshot = %v, want nil", err)
+	c, f := client()
+	if err := c.Merge(context.Background(), copyOf(t, "DiskDescriptor.0.xml"), uuid); !errors.Is(err, ErrNoSnapshot) || len(f.calls) > 0 {
+		t.Errorf("Merge of an unknown snapshot = %v with calls %v, want ErrNoSnapshot and none", err, f.calls)
+	}
+	// Gone between our look and the call.
+	dd := copyOf(t, "DiskDescriptor.1.xml")
+	c, _ = client(answer{exit: exitNoShot, then: func() { merged(dd) }})
+	if err := c.Merge(context.Background(), dd, uuid); err != nil {
+		t.Errorf("Merge of a snapshot that goes away = %v, want nil", err)
 	}
 	// Whatever the tool says, the descriptor decides.
 	for _, exit := range []int{0, exitNoShot} {

@@ -150,9 +150,11 @@ func (c Client) place(private, ctid string) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	p := Place{Private: private, CTID: strings.Trim(ctid, "{}"), Config: conf}
-	if p.CTID == "" || p.CTID == "-" {
-		p.CTID = conf.Get("VEID")
+	// libvzctl writes VEID when it registers a container; prlctl tells the same
+	// as EnvID (it calls vzctl by it); the private area is mostly called so.
+	p := Place{Private: private, CTID: conf.Get("VEID"), Config: conf}
+	if p.CTID == "" {
+		p.CTID = strings.Trim(ctid, "{}-")
 	}
 	if p.CTID == "" {
 		p.CTID = filepath.Base(private)

@@ -169,3 +169,6 @@ func setTimes(f *os.File, atime, mtime int64) error {
 	ts := []unix.Timespec{{Sec: atime}, {Sec: mtime}}
 	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, procName(f), ts, 0) })
 }
+
+// Replaces reports whether something has the item's name until Finish.
+func (f *File) Replaces() bool { return f.temporary != "" }

@@ -130,8 +130,9 @@ func (t *Tree) checked(f *os.File) (*os.File, error) {
 // writable refuses the kernel's own file systems: a link to /proc/sys, planted
 // by a tenant, must not lead there, although nothing can be created in it.
 func writable(dir *os.File) error {
+	// By name: kernels before 3.12 have no fstatfs for a place (O_PATH).
 	var st unix.Statfs_t
-	if err := retry(func() error { return unix.Fstatfs(int(dir.Fd()), &st) }); err != nil {
+	if err := retry(func() error { return unix.Statfs(procName(dir), &st) }); err != nil {
 		return fmt.Errorf("file system of %s: %w", dir.Name(), err)
 	}
 	switch uint32(st.Type) {

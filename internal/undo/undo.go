@@ -33,7 +33,8 @@ const (
 	MadeSnapshot Kind = "snapshot"
 	// Mounted mounted the disk of Descriptor at Dir.
 	Mounted Kind = "mount"
-	// MadeTree made the directory Dir and all that is below it.
+	// MadeTree made the directory Dir and all that is below it, to become the
+	// private area of Container.
 	MadeTree Kind = "tree"
 	// MadeLink made the lock file Dir, as the Python lockfile module does.
 	MadeLink Kind = "lockfile"
@@ -46,6 +47,7 @@ type Step struct {
 	Dir        string `json:"dir,omitempty"`
 	Descriptor string `json:"descriptor,omitempty"`
 	Snapshot   string `json:"snapshot,omitempty"`
+	Container  string `json:"container,omitempty"`
 }
 
 // Head says whose journal it is.
@@ -127,12 +129,17 @@ func (j *Journal) Intend(s Step) error {
 // step. A step whose undo failed stays in the journal, and so do the older steps
 // on the same disk: they are not tried. Undo returns all that went wrong.
 func (j *Journal) Undo(take func(Step) error) error {
+	return j.UndoOnly(func(Step) bool { return true }, take)
+}
+
+// UndoOnly is Undo for the steps that match; the others stay pending.
+func (j *Journal) UndoOnly(match func(Step) bool, take func(Step) error) error {
 	var errs []error
 	var left []Step
 	blocked := map[string]bool{}
 	for i := len(j.pending) - 1; i >= 0; i-- {
 		s := j.pending[i]
-		if s.Descriptor != "" && blocked[s.Descriptor] {
+		if !match(s) || s.Descriptor != "" && blocked[s.Descriptor] {
 			left = append([]Step{s}, left...)
 			continue
 		}
