@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/internal/undo"
+	"github.com/bareos-contrib/vz7ct/internal/walk"
+	"github.com/bareos-contrib/vz7ct/ploop"
+	"github.com/bareos-contrib/vz7ct/prlctl"
+)
+
+// backup is one command of a FileSet at work: one container.
+type backup struct {
+	job      *Job
+	opts     Options
+	estimate bool
+
+	container prlctl.Container
+	place     prlctl.Place
+	volumes   []*volume
+	watch     *watch
+	// starved is set by the watch when it has ended the snapshot.
+	starved error
+
+	stream  *stream
+	next    *item // what the daemon is to be told of, nil at the end
+	told    bool  // the daemon has been told of it
+	file    int   // descriptor of its content, -1 if it is not open
+	links   *links
+	warned  bool // about the FileSet's options
+	count   counters
+	merge   time.Duration
+	started time.Time
+}
+
+// begin is a backup up to its first file, in one line. What it has done to the
+// node when it fails is taken back by end.
+func (b *backup) begin() error {
+	b.file, b.started = -1, time.Now()
+	b.job.sweep()
+	if err := b.find(); err != nil {
+		return err
+	}
+	if err := b.job.openJournal(b.container.Name + " " + b.container.UUID); err != nil {
+		return err
+	}
+	if err := b.job.lock(b.opts, b.container.UUID, b.opts.BlockCompact); err != nil {
+		return err
+	}
+	// A wait for locks may have been long.
+	if err := b.find(); err != nil {
+		return err
+	}
+	if err := b.readDisks(); err != nil {
+		return err
+	}
+	if err := b.blockersInLiveRoot(); err != nil {
+		return err
+	}
+	if err := b.room(); err != nil {
+		return err
+	}
+	if err := b.snapshot(); err != nil {
+		return err
+	}
+	b.watch = watchRoom(b)
+	if err := b.mount(); err != nil {
+		return err
+	}
+	if err := b.blockersInSnapshot(); err != nil {
+		return err
+	}
+	if err := b.openStream(); err != nil {
+		return err
+	}
+	if !b.advance() {
+		return errors.New("there is nothing to save")
+	}
+	return nil
+}
+
+// find looks the container up and judges its state.
+func (b *backup) find() error {
+	c, err := b.job.containerOf(b.opts)
+	if err != nil {
+		return err
+	}
+	switch c.State {
+	case "running", "mounted", "stopped", "suspended":
+	default:
+		return fmt.Errorf("container %s (%s) is in state %q: it can be saved when it is running, mounted, stopped or suspended", c.Name, c.UUID, c.State)
+	}
+	p, err := b.job.Node.Containers.Describe(b.job.ctx, c.UUID)
+	if err != nil {
+		return fmt.Errorf("container %s (%s): %w", c.Name, c.UUID, err)
+	}
+	b.container, b.place = c, p
+	return nil
+}
+
+// snapshot freezes every disk, one after another.
+func (b *backup) snapshot() error {
+	j := b.job
+	id, err := newUUID()
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	var first, last time.Time
+	for _, v := range b.volumes {
+		if err := ploop.Safe(v.disk.Descriptor); err != nil {
+			return err
+		}
+		v.snapshot = id
+		if err := j.journal.Intend(undo.Step{Do: undo.MadeSnapshot, Descriptor: v.disk.Descriptor, Snapshot: id}); err != nil {
+			return err
+		}
+		if err := j.Node.Snapshots.Snapshot(j.ctx, v.disk.Descriptor, id); err != nil {
+			return fmt.Errorf("take snapshot of disk %s: %w", v.mountName(), err)
+		}
+		last = time.Now()
+		if first.IsZero() {
+			first = last
+		}
+	}
+	j.Log.Infof("snapshot {%s} of %d disk(s) of %s container taken in %s", id, len(b.volumes), b.container.State, text.Duration(time.Since(begin)))
+	if len(b.volumes) > 1 {
+		j.Log.Infof("the disks were frozen one after another, %s between the first and the last", text.Duration(last.Sub(first)))
+	}
+	return nil
+}
+
+// mount makes every frozen disk readable.
+func (b *backup) mount() error {
+	j := b.job
+	begin := time.Now()
+	if err := os.MkdirAll(j.Node.Mounts, 0o755); err != nil {
+		return fmt.Errorf("mount directory: %w", err)
+	}
+	for n, v := range b.volumes {
+		v.dir = filepath.Join(j.Node.Mounts, fmt.Sprintf("%s.%s.%d", b.container.UUID, v.snapshot[:8], n))
+		if err := j.makeMountDir(v.dir); err != nil {
+			return err
+		}
+		if err := j.journal.Intend(undo.Step{Do: undo.Mounted, Descriptor: v.disk.Descriptor, Snapshot: v.snapshot, Dir: v.dir}); err != nil {
+			return err
+		}
+		if err := j.Node.Snapshots.Mount(j.ctx, v.disk.Descriptor, v.snapshot, v.dir); err != nil {
+			return fmt.Errorf("mount snapshot of disk %s: %w", v.mountName(), err)
+		}
+		if err := v.measure(j.Node.Mounts); err != nil {
+			return err
+		}
+	}
+	j.Log.Infof("snapshot mounted in %s", text.Duration(time.Since(begin)))
+	return nil
+}
+
+// makeMountDir makes a directory to mount at.
+func (j *Job) makeMountDir(dir string) error {
+	if err := j.journal.Intend(undo.Step{Do: undo.MadeDir, Dir: dir}); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("make mount directory: %w", err)
+	}
+	return nil
+}
+
+// advance goes to the next entry and reports whether there is one.
+func (b *backup) advance() bool {
+	b.close()
+	if b.told {
+		b.links.saved(b.next, b.job.Host)
+	}
+	b.told = false
+	for {
+		if b.job.ctx.Err() != nil {
+			return false
+		}
+		it, err := b.stream.Next()
+		var left *walk.Error
+		switch {
+		case err == io.EOF:
+			b.next = nil
+			b.count.complete = true
+			return false
+		case errors.As(err, &left):
+			b.count.failed++
+			b.job.Log.Warnf("not saved: %s %s: %v", left.Op, text.Name(left.Path), left.Err)
+			continue
+		case err != nil:
+			b.next = nil
+			_ = b.job.fatal(err)
+			return false
+		}
+		b.next = it
+		return true
+	}
+}
+
+// current tells the daemon of the entry that advance has found.
+func (b *backup) current(flags Flags) (*Entry, error) {
+	if b.next == nil {
+		return nil, ErrStop
+	}
+	b.judgeFileSet(flags)
+	e := &b.next.Entry
+	if !b.told {
+		b.told = true
+		b.links.replace(b.next)
+		b.count.add(e)
+		if e.Kind == Regular && b.job.Daemon.Plain && !flags.Encrypted && e.Stat.Blocks*512 < e.Stat.Size {
+			e.Holes = Pieces
+		}
+	}
+	return e, nil
+}
+
+// judgeFileSet warns once of FileSet options by which data is lost silently.
+func (b *backup) judgeFileSet(flags Flags) {
+	if b.warned {
+		return
+	}
+	b.warned = true
+	var add []string
+	if b.job.Daemon.OwnLinks && !flags.HardLinks {
+		add = append(add, "HardLinks = yes (without it every hard link is saved and restored as a file of its own)")
+	}
+	if !b.job.Daemon.AlwaysXattrs && !flags.Xattrs {
+		add = append(add, "XattrSupport = yes (without it ACLs, capabilities and all extended attributes are lost)")
+	}
+	if len(add) > 0 {
+		b.job.Log.Warnf("the FileSet's Options should have: %s", strings.Join(add, "; "))
+	}
+}
+
+func (b *backup) open() (int, error) {
+	if b.next == nil || b.next.open == nil {
+		return -1, unix.ENOENT
+	}
+	b.close()
+	fd, err := b.next.open()
+	if err != nil {
+		b.count.failed++
+		return -1, err
+	}
+	b.file = fd
+	return fd, nil
+}
+
+func (b *backup) close() {
+	if b.file >= 0 {
+		unix.Close(b.file)
+		b.file = -1
+	}
+}
+
+func (b *backup) xattrs() []walk.Xattr {
+	if b.next == nil || b.next.xattrs == nil {
+		return nil
+	}
+	x, err := b.next.xattrs()
+	if err != nil {
+		b.count.failed++
+		b.job.Log.Warnf("extended attributes of %s are not complete: %v", text.Name(b.next.Name), err)
+	}
+	return x
+}
+
+// release lets go of everything that keeps the snapshot's mounts busy. A
+// descriptor that the daemon may be reading from is exchanged under its hands.
+func (b *backup) release() {
+	if b.file >= 0 {
+		if null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+			_ = unix.Dup3(null, b.file, unix.O_CLOEXEC)
+			unix.Close(null)
+		}
+	}
+	if b.stream != nil {
+		b.stream.Close()
+	}
+}
+
+// end takes everything back and writes the summary.
+func (b *backup) end() {
+	b.watch.stop()
+	b.close()
+	b.release()
+	j := b.job
+	j.takeBack()
+	j.unlock()
+	b.links.close()
+	if b.count.complete && !b.estimate {
+		b.summary()
+	}
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/ploop"
+	"github.com/bareos-contrib/vz7ct/prlctl"
+)
+
+// volume is one disk of the container that is saved.
+type volume struct {
+	conf prlctl.ConfiguredDisk
+	disk *ploop.Disk
+	// image is the header of the base image; its version is 0 for a raw one.
+	image ploop.Header
+	// catalogue is where its names begin, relative to the container's root, ""
+	// for the root disk.
+	catalogue string
+	// snapshot is the UUID of our snapshot, dir where it is mounted.
+	snapshot, dir string
+	// What the file system holds.
+	usedBytes, usedInodes uint64
+}
+
+// mountName names the disk for messages.
+func (v *volume) mountName() string {
+	if v.conf.Mount != "" {
+		return v.conf.Mount
+	}
+	return "{" + v.conf.UUID + "}"
+}
+
+// readDisks finds the container's disks and says which are not saved.
+func (b *backup) readDisks() error {
+	conf, err := b.place.Config.Disks(b.place.Private)
+	if err != nil {
+		return err
+	}
+	b.volumes = nil
+	taken := map[string]string{}
+	for _, c := range conf {
+		if c.External != "" {
+			if c.UUID == prlctl.RootDisk {
+				return fmt.Errorf("the root disk of container %s is %s, no ploop image", b.container.Name, c.External)
+			}
+			b.job.Log.Warnf("not saved: disk {%s} at %q is %s, no ploop image", c.UUID, c.Mount, c.External)
+			continue
+		}
+		v, err := readVolume(c)
+		if err != nil {
+			return fmt.Errorf("disk %q of container %s: %w", c.Mount, b.container.Name, err)
+		}
+		if other, twice := taken[v.catalogue]; twice {
+			return fmt.Errorf("disks {%s} and {%s} of container %s have the same mount point %q", other, c.UUID, b.container.Name, c.Mount)
+		}
+		taken[v.catalogue] = c.UUID
+		if v.catalogue != "" && b.excluded(v.catalogue) {
+			b.job.Log.Infof("disk %s is left out by excluded_backup_paths", c.Mount)
+			continue
+		}
+		for _, f := range v.disk.Orphans() {
+			b.job.Log.Warnf("%s belongs to no snapshot of its disk: an interrupted operation has left it; it takes up room and is not saved", f)
+		}
+		if v.disk.KeyID != "" {
+			b.job.Log.Warnf("disk %s is encrypted (key %s); its files leave this node in clear unless the File Daemon encrypts them", v.mountName(), v.disk.KeyID)
+		}
+		b.volumes = append(b.volumes, v)
+	}
+	return nil
+}
+
+func readVolume(c prlctl.ConfiguredDisk) (*volume, error) {
+	d, err := ploop.Read(filepath.Join(c.Dir, "DiskDescriptor.xml"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: only ploop disks can be saved (container layout 5)", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	v := &volume{conf: c, disk: d}
+	if !d.Raw {
+		chain, err := d.Chain()
+		if err != nil {
+			return nil, err
+		}
+		if v.image, err = ploop.ReadHeader(chain[0].File); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case c.UUID == prlctl.RootDisk:
+	case c.Mount == "":
+		// It has no place in the container, but it is its data.
+		v.catalogue = ownFolder + "-disk-" + c.UUID
+	default:
+		v.catalogue = strings.Trim(filepath.Clean("/"+c.Mount), "/")
+		if v.catalogue == "" {
+			return nil, fmt.Errorf("mount point %q is that of the root disk", c.Mount)
+		}
+	}
+	return v, nil
+}
+
+// measure checks that the disk is really mounted and reads how full it is.
+func (v *volume) measure(mounts string) error {
+	var here, above unix.Stat_t
+	if err := unix.Stat(v.dir, &here); err != nil {
+		return fmt.Errorf("look at mounted snapshot: %w", err)
+	}
+	if err := unix.Stat(mounts, &above); err != nil {
+		return fmt.Errorf("look at mount directory: %w", err)
+	}
+	if here.Dev == above.Dev {
+		return fmt.Errorf("ploop says that it has mounted the snapshot at %s, but nothing is mounted there", v.dir)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(v.dir, &st); err != nil {
+		return fmt.Errorf("measure mounted snapshot: %w", err)
+	}
+	v.usedBytes = (st.Blocks - st.Bfree) * uint64(st.Bsize)
+	v.usedInodes = st.Files - st.Ffree
+	return nil
+}
+
+// excluded reports whether an option leaves the path out.
+func (b *backup) excluded(path string) bool {
+	_, yes := b.opts.Excludes.Match(path)
+	return yes
+}
+
+// manifest describes the container as it is saved.
+func (b *backup) manifest() *manifest {
+	m := &manifest{
+		Plugin: b.job.Version, Job: b.job.Name, Created: b.started.UTC(),
+		UUID: b.container.UUID, CTID: b.place.CTID, Name: b.container.Name, State: b.container.State,
+		Private: b.place.Private, Root: b.place.Root,
+	}
+	if conf, err := os.ReadFile(filepath.Join(b.place.Private, "ve.conf")); err == nil {
+		m.Config = conf
+	}
+	for _, v := range b.volumes {
+		base := v.disk.Images[0].File
+		if chain, err := v.disk.Chain(); err == nil {
+			base = chain[0].File
+		}
+		if rel, err := filepath.Rel(b.place.Private, base); err == nil && filepath.IsLocal(rel) {
+			base = rel
+		}
+		m.Disks = append(m.Disks, manifestDisk{
+			UUID: v.conf.UUID, Mount: v.conf.Mount, Catalogue: v.catalogue, Image: base,
+			Size: v.disk.Size, Cluster: v.disk.Cluster, Version: v.image.Version,
+			Preallocated: v.disk.Preallocated, Raw: v.disk.Raw, KeyID: v.disk.KeyID,
+			UsedBytes: v.usedBytes, UsedInodes: v.usedInodes,
+		})
+	}
+	return m
+}
+
+// hiddenBelowMounts warns of content that another disk's mount point hides: the
+// container does not see it, and it is not saved.
+func (b *backup) hiddenBelowMounts(root *volume) {
+	for _, v := range b.volumes {
+		if v == root || v.conf.Mount == "" {
+			continue
+		}
+		dir, err := openInRoot(root.dir, v.catalogue)
+		if err != nil {
+			continue // there is no mount point in the image
+		}
+		names, err := dir.Readdirnames(2)
+		dir.Close()
+		if err == nil && len(names) > 0 {
+			b.job.Log.Warnf("not saved: what lies on the root disk below %s (such as %s), hidden by the disk that is mounted there",
+				v.conf.Mount, text.Name(names[0]))
+		}
+	}
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/walk"
+)
+
+// Kind is what a backup entry is to the daemon.
+type Kind int
+
+const (
+	Regular Kind = iota
+	Empty        // a regular file without content
+	Directory
+	Symlink
+	Special // device or fifo
+	// HardLink is a further name of a file that was sent; only for daemons that
+	// do not find hard links themselves.
+	HardLink
+	// Object is a restore object: no file, but data that a restore gets first.
+	Object
+)
+
+// Holes says how a file with holes is sent.
+type Holes int
+
+const (
+	// NoHoles sends the content from end to end.
+	NoHoles Holes = iota
+	// Pieces sends only what is allocated, each piece with its offset.
+	Pieces
+)
+
+// Entry is one file as the daemon is told of it. Its strings hold any bytes but NUL.
+type Entry struct {
+	Kind Kind
+	// Name is the name in the catalogue; a directory's ends in a slash.
+	Name string
+	// Link is a symbolic link's target, or the first name of a hard link.
+	Link string
+	// LinkIndex is the file index of that first name.
+	LinkIndex int
+	Stat      unix.Stat_t
+	Holes     Holes
+	// Data is the content of an object.
+	Data []byte
+}
+
+// item is an entry and the way to what belongs to it.
+type item struct {
+	Entry
+	// open returns a descriptor to read the content from; nil if there is none.
+	open func() (int, error)
+	// xattrs reads the extended attributes; nil if there are none.
+	xattrs func() ([]walk.Xattr, error)
+}
+
+// Flags are the FileSet's options that decide what of a file survives.
+type Flags struct {
+	// HardLinks: the daemon looks for hard links. Xattrs: it asks for extended
+	// attributes. Encrypted: it encrypts what is sent.
+	HardLinks, Xattrs, Encrypted bool
+}
+
+// Daemon says what kind of daemon has loaded the plugin.
+type Daemon struct {
+	// Name and release, for the job log.
+	Name string
+	// OwnLinks: the daemon finds hard links by device and inode, and HardLinks
+	// of the FileSet decides (Bareos). Otherwise they are ours to find (Bacula).
+	OwnLinks bool
+	// AlwaysXattrs: attributes are asked for whatever the FileSet says (Bacula).
+	AlwaysXattrs bool
+	// Plain: it is known that the daemon does not encrypt, so that content may
+	// be sent in pieces.
+	Plain bool
+}
+
+// Host is the job's side of the daemon.
+type Host interface {
+	// FileIndex returns the number of the file being saved.
+	FileIndex() int
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+)
+
+// phase is the section of an option file that counts for a command.
+type phase string
+
+const (
+	backupPhase  phase = "backup"
+	restorePhase phase = "restore"
+)
+
+// layers collects the option strings of a job, the most specific first: the
+// daemon delivers what was typed at the console before what the Job says, as
+// the same event (facts of Bareos 17 to 26; in Bacula there are none).
+type layers struct {
+	job     []string
+	ignored []string
+}
+
+// add takes a string that arrived before our command, whoever it is for.
+func (l *layers) add(s string) {
+	rest, ok := ours(s)
+	switch {
+	case !ok:
+		l.ignored = append(l.ignored, s)
+	default:
+		l.job = append(l.job, rest)
+	}
+}
+
+// effective merges and judges all levels of one command: the overrides file,
+// the console and the Job, the FileSet (which is cmd), the defaults file.
+// It returns the options and the line that shows them with their origin.
+func (l *layers) effective(cmd string, ph phase) (Options, string, error) {
+	rest, ok := ours(cmd)
+	if !ok {
+		return Options{}, "", fmt.Errorf("command %q is not for plugin %s", cmd, PluginName)
+	}
+	var levels [][]setting
+	for i, s := range l.job {
+		from := "job"
+		if ph == restorePhase {
+			from = "restore options"
+		}
+		if i > 0 {
+			from = fmt.Sprintf("%s, string %d", from, i+1)
+		}
+		set, err := parse(s, from)
+		if err != nil {
+			return Options{}, "", err
+		}
+		levels = append(levels, set)
+	}
+	set, err := parse(rest, "FileSet")
+	if err != nil {
+		return Options{}, "", err
+	}
+	levels = append(levels, set)
+	if levels, err = withFiles(levels, ph); err != nil {
+		return Options{}, "", err
+	}
+	chosen, err := choose(levels)
+	if err != nil {
+		return Options{}, "", err
+	}
+	o := defaults()
+	for _, s := range chosen {
+		opt, _ := find(s.key)
+		if err := opt.set(&o, unquoted(opt, s.value)); err != nil {
+			return Options{}, "", fmt.Errorf("option %s=%s (%s): %w; valid is %s", s.key, text.Name(s.value), s.from, err, opt.valid)
+		}
+	}
+	return o, describe(chosen), nil
+}
+
+// unquoted takes the quotes off every value but that of a list, which does so
+// for each of its elements.
+func unquoted(o option, v string) string {
+	if o.key == "excluded_backup_paths" {
+		return v
+	}
+	return unquote(v)
+}
+
+// withFiles puts the settings of the two option files above and below the rest.
+func withFiles(levels [][]setting, ph phase) ([][]setting, error) {
+	file := func(key string) ([]setting, error) {
+		for _, l := range levels {
+			for _, s := range l {
+				if s.key != key {
+					continue
+				}
+				path := unquote(s.value)
+				if err := absolute(path); err != nil {
+					return nil, fmt.Errorf("option %s=%s (%s): %w", key, s.value, s.from, err)
+				}
+				return readFile(path, key, ph)
+			}
+		}
+		return nil, nil
+	}
+	over, err := file("overrides_file")
+	if err != nil {
+		return nil, err
+	}
+	under, err := file("defaults_file")
+	if err != nil {
+		return nil, err
+	}
+	return append(append([][]setting{over}, levels...), under), nil
+}
+
+// choose takes each option from the first level that has it. An option that
+// may stand several times is taken whole from one level.
+func choose(levels [][]setting) ([]setting, error) {
+	var chosen []setting
+	done := map[string]bool{}
+	for _, level := range levels {
+		here := map[string]setting{}
+		for _, s := range level {
+			opt, ok := find(s.key)
+			if !ok {
+				return nil, fmt.Errorf("unknown option %s=%s (%s); known are: %s", text.Name(s.key), text.Name(s.value), s.from, keys())
+			}
+			before, twice := here[opt.key]
+			if twice && !opt.many {
+				if before.value == s.value {
+					continue
+				}
+				return nil, fmt.Errorf("options %s=%s and %s=%s (%s) contradict each other",
+					before.key, text.Name(before.value), s.key, text.Name(s.value), s.from)
+			}
+			here[opt.key] = s
+			if !done[opt.key] {
+				chosen = append(chosen, s)
+			}
+		}
+		for k := range here {
+			done[k] = true
+		}
+	}
+	return chosen, nil
+}
+
+// describe writes the options that count, in the table's order, and their origin.
+func describe(chosen []setting) string {
+	var words []string
+	for _, o := range options() {
+		given := false
+		for _, s := range chosen {
+			if same, _ := find(s.key); same.key == o.key {
+				words = append(words, fmt.Sprintf("%s=%s (%s)", o.key, text.Name(s.value), s.from))
+				given = true
+			}
+		}
+		if !given && o.def != "" {
+			words = append(words, fmt.Sprintf("%s=%s (default)", o.key, o.def))
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// maxOptionFile bounds an option file.
+const maxOptionFile = 1 << 20
+
+// readFile reads one section of an option file. Its syntax is that of the
+// option string, one key=value a line, so that a value means the same in both;
+// a library's quoting and interpolation would change paths and patterns.
+func readFile(path, key string, ph phase) ([]setting, error) {
+	wrap := func(err error) error { return fmt.Errorf("%s %s: %w", key, path, err) }
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, wrap(errors.New("is a symbolic link"))
+	}
+	if err != nil {
+		return nil, wrap(err)
+	}
+	defer f.Close()
+	if err := trusted(f); err != nil {
+		return nil, wrap(err)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxOptionFile))
+	if err != nil {
+		return nil, wrap(err)
+	}
+	set, err := parseFile(string(data), key+" "+path, ph)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	return set, nil
+}
+
+// trusted refuses a file that somebody else than root could have written.
+func trusted(f *os.File) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok || !st.Mode().IsRegular():
+		return errors.New("is no regular file")
+	case int(sys.Uid) != os.Geteuid():
+		return fmt.Errorf("belongs to user %d, must belong to root", sys.Uid)
+	case st.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("is writable by others (mode %04o)", st.Mode().Perm())
+	}
+	return nil
+}
+
+func parseFile(data, from string, ph phase) ([]setting, error) {
+	var out []setting
+	section := ""
+	for n, line := range strings.Split(data, "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' || line[0] == ';' {
+			continue
+		}
+		if line[0] == '[' && line[len(line)-1] == ']' {
+			section = strings.TrimSpace(line[1 : len(line)-1])
+			if section != string(backupPhase) && section != string(restorePhase) {
+				return nil, fmt.Errorf("line %d: unknown section [%s]; known are [backup] and [restore]", n+1, text.Name(section))
+			}
+			continue
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok || section == "" {
+			return nil, fmt.Errorf("line %d: %q is no key=value in a section [backup] or [restore]", n+1, line)
+		}
+		if section != string(ph) {
+			continue
+		}
+		key = strings.TrimSpace(key)
+		if key == "defaults_file" || key == "overrides_file" {
+			return nil, fmt.Errorf("line %d: %s cannot stand in an option file", n+1, key)
+		}
+		out = append(out, setting{key, strings.TrimSpace(value), from})
+	}
+	return out, nil
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/bareos-contrib/vz7ct/internal/lock"
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/internal/undo"
+)
+
+// lock takes what keeps others away: jobs with the same lock file, another job
+// on the same container, and pcompact if a snapshot is to be made. The journal
+// is open.
+func (j *Job) lock(o Options, uuid string, compact bool) error {
+	if path := o.Lockfile; path != "" {
+		if err := j.hold(o, "lockfile="+path, func() (*lock.Held, error) {
+			return lock.WithLink(path, func(link string) error {
+				return j.journal.Intend(undo.Step{Do: undo.MadeLink, Dir: link})
+			})
+		}); err != nil {
+			return err
+		}
+	}
+	dir, err := j.Node.stateDir("locks")
+	if err != nil {
+		return err
+	}
+	if err := j.hold(o, "another job on container "+uuid, func() (*lock.Held, error) {
+		return lock.Exclusive(filepath.Join(dir, uuid), true)
+	}); err != nil {
+		return err
+	}
+	if !compact {
+		return nil
+	}
+	// Shared: pcompact wants it alone, and jobs of several daemons may have it.
+	return j.hold(o, "pcompact", func() (*lock.Held, error) { return lock.Shared(j.Node.Compact) })
+}
+
+// held is one lock of the job.
+type held struct {
+	what string
+	*lock.Held
+}
+
+// hold waits for one lock and keeps it until unlock. One that the job has for
+// another container is enough.
+func (j *Job) hold(o Options, what string, try func() (*lock.Held, error)) error {
+	for _, h := range j.locks {
+		if h.what == what {
+			return nil
+		}
+	}
+	h, err := lock.Wait(j.ctx, o.LockWait, func(held *lock.HeldError, waited time.Duration) {
+		j.Log.Infof("waiting for %s, since %s: %v", what, text.Duration(waited), held)
+	}, try)
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	j.locks = append(j.locks, held{what, h})
+	return nil
+}
+
+// unlock gives up all locks, the last one first.
+func (j *Job) unlock() {
+	for n := len(j.locks) - 1; n >= 0; n-- {
+		if err := j.locks[n].Release(); err != nil {
+			j.Log.Errorf("release lock: %v", err)
+		}
+	}
+	j.locks = nil
+}

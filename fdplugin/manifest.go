@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/bareos-contrib/vz7ct/prlctl"
+)
+
+// manifest is what a restore must know before the first file. It travels as a
+// restore object, and as the first file for catalogues without objects.
+type manifest struct {
+	// Format is that of this record; a reader refuses a higher one.
+	Format int `json:"vz7ct_manifest"`
+	// Plugin is the version that wrote it, Job the daemon's name of the job.
+	Plugin  string    `json:"plugin"`
+	Job     string    `json:"job"`
+	Created time.Time `json:"created"`
+
+	UUID  string `json:"uuid"`
+	CTID  string `json:"ctid"`
+	Name  string `json:"name"`
+	State string `json:"state"`
+	// Private and Root are the real paths at the time of the backup.
+	Private string         `json:"private"`
+	Root    string         `json:"root"`
+	Disks   []manifestDisk `json:"disks"`
+	// Config is ve.conf, for a restore that does not select it.
+	Config []byte `json:"ve_conf"`
+}
+
+// manifestDisk describes one disk so that it can be made anew.
+type manifestDisk struct {
+	UUID string `json:"uuid"`
+	// Mount is the mount point in the container, "" if it has none.
+	Mount string `json:"mount"`
+	// Catalogue is the prefix of its names, relative to the container's root.
+	Catalogue string `json:"catalogue"`
+	// Image is the base image's path relative to the private area, or an
+	// absolute path outside it.
+	Image string `json:"image"`
+	// Size and Cluster are in sectors of 512 bytes.
+	Size         uint64 `json:"size_sectors"`
+	Cluster      uint64 `json:"cluster_sectors"`
+	Version      int    `json:"image_version"`
+	Preallocated bool   `json:"preallocated,omitempty"`
+	Raw          bool   `json:"raw,omitempty"`
+	KeyID        string `json:"encryption_key_id,omitempty"`
+	// UsedBytes and UsedInodes are what the file system holds.
+	UsedBytes  uint64 `json:"used_bytes"`
+	UsedInodes uint64 `json:"used_inodes"`
+}
+
+const manifestFormat = 1
+
+// objectName is the beginning of a restore object's name.
+const objectName = "vz7ct-container-"
+
+func (m *manifest) encode() ([]byte, error) {
+	m.Format = manifestFormat
+	data, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write manifest: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// maxObject is how long a restore object may be for Bacula not to compress it:
+// release 9.6 cannot unpack a compressed one that comes from an SQLite catalogue
+// (seen on 9.6.7: "Decompression failed. Len wanted=1716 got=0").
+const maxObject = 1000
+
+// packed marks an object that is compressed by us: base64 of a deflate stream.
+const packed = "vz7ct-deflate:"
+
+// encodeObject writes the manifest as a restore object: without what the
+// manifest among the files has for other uses, and packed if it is long still.
+func (m *manifest) encodeObject() ([]byte, error) {
+	short := *m
+	short.Format = manifestFormat
+	short.Config = nil
+	data, err := json.Marshal(&short)
+	if err != nil {
+		return nil, fmt.Errorf("write restore object: %w", err)
+	}
+	if len(data) <= maxObject {
+		return data, nil
+	}
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestCompression)
+	if err != nil {
+		return nil, fmt.Errorf("write restore object: %w", err)
+	}
+	_, err = w.Write(data)
+	if err = errors.Join(err, w.Close()); err != nil {
+		return nil, fmt.Errorf("write restore object: %w", err)
+	}
+	return []byte(packed + base64.StdEncoding.EncodeToString(b.Bytes())), nil
+}
+
+// decodeObject reads a restore object.
+func decodeObject(data []byte) (*manifest, error) {
+	text, ok := strings.CutPrefix(string(data), packed)
+	if !ok {
+		return decodeManifest(data)
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("restore object: %w", err)
+	}
+	plain, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(raw)), maxManifest+1))
+	if err != nil {
+		return nil, fmt.Errorf("restore object: %w", err)
+	}
+	return decodeManifest(plain)
+}
+
+// maxManifest bounds what is read of a manifest that comes with a restore.
+const maxManifest = 4 << 20
+
+// decodeManifest reads a manifest. It comes from a volume and is not trusted:
+// every field that will become a path or a figure is judged here.
+func decodeManifest(data []byte) (*manifest, error) {
+	if len(data) > maxManifest {
+		return nil, fmt.Errorf("manifest of %d bytes", len(data))
+	}
+	var m manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
+	}
+	if m.Format < 1 || m.Format > manifestFormat {
+		return nil, fmt.Errorf("manifest of format %d: this plugin knows up to %d; restore with the release that made the backup (%q) or a newer one", m.Format, manifestFormat, m.Plugin)
+	}
+	if id, ok := prlctl.ParseUUID(m.UUID); !ok || id != m.UUID {
+		return nil, fmt.Errorf("manifest: %q is no UUID", m.UUID)
+	}
+	if !plainName(m.CTID) {
+		return nil, fmt.Errorf("manifest: %q is no container id", m.CTID)
+	}
+	if len(m.Disks) == 0 || len(m.Disks) > 64 {
+		return nil, fmt.Errorf("manifest: %d disks", len(m.Disks))
+	}
+	for _, d := range m.Disks {
+		if err := d.judge(); err != nil {
+			return nil, fmt.Errorf("manifest: disk %q: %w", d.UUID, err)
+		}
+	}
+	return &m, nil
+}
+
+func (d manifestDisk) judge() error {
+	switch id, ok := prlctl.ParseUUID(d.UUID); {
+	case !ok || id != d.UUID:
+		return fmt.Errorf("no UUID")
+	case d.Mount != "" && (!filepath.IsAbs(d.Mount) || filepath.Clean(d.Mount) != d.Mount):
+		return fmt.Errorf("mount point %q", d.Mount)
+	case d.Catalogue != "" && !relative(d.Catalogue):
+		return fmt.Errorf("catalogue prefix %q", d.Catalogue)
+	case d.Image == "" || !filepath.IsAbs(d.Image) && !relative(d.Image):
+		return fmt.Errorf("image %q", d.Image)
+	case d.Size == 0 || d.Size > 1<<40:
+		return fmt.Errorf("size of %d sectors", d.Size)
+	case d.Cluster > 1<<17 || d.Cluster&(d.Cluster-1) != 0:
+		return fmt.Errorf("cluster of %d sectors", d.Cluster)
+	case d.Version < 0 || d.Version > 2:
+		return fmt.Errorf("image version %d", d.Version)
+	}
+	return nil
+}
+
+// relative reports whether p is a clean path that stays below where it begins.
+func relative(p string) bool {
+	return filepath.IsLocal(p) && filepath.Clean(p) == p && p != "." && !strings.ContainsRune(p, 0)
+}
+
+// plainName reports whether s can be the name of one file.
+func plainName(s string) bool { return relative(s) && !strings.Contains(s, "/") && s[0] != '.' }
+
+// newest chooses of several manifests of one container the one that counts: a
+// restore of Full and Incremental delivers one of each.
+func newest(a, b *manifest) *manifest {
+	if a == nil || b.Created.After(a.Created) {
+		return b
+	}
+	return a
+}

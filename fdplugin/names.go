@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/prlctl"
+)
+
+// Names in the catalogue are those of the reference plugin, whatever the real
+// paths are: a container's files below /mnt/bareos/<uuid>/, its private area
+// below /vz/private/<uuid>/. What this plugin adds of its own is in the folder
+// .vz7ct of the private area.
+const (
+	treeRoot    = "/mnt/bareos/"
+	privateRoot = "/vz/private/"
+	liveRoot    = "/vz/root/"
+	ownFolder   = ".vz7ct"
+
+	manifestName = ownFolder + "/manifest.json"
+	scriptFolder = ownFolder + "/etc-vz-conf"
+	quotaFolder  = ownFolder + "/quota"
+)
+
+// area says which part of a container a name is in.
+type area int
+
+const (
+	inTree area = iota
+	inPrivate
+	inLive
+)
+
+// place is a name of the catalogue taken apart.
+type place struct {
+	area area
+	uuid string
+	// path is relative to the area's root, without slashes at its ends.
+	path string
+}
+
+// locate takes a full name apart. It reports false for a name of no container.
+func locate(name string) (place, bool) {
+	for root, a := range map[string]area{treeRoot: inTree, privateRoot: inPrivate, liveRoot: inLive} {
+		rest, ok := strings.CutPrefix(name, root)
+		if !ok {
+			continue
+		}
+		id, path, _ := strings.Cut(rest, "/")
+		uuid, ok := prlctl.ParseUUID(id)
+		if !ok || strings.HasPrefix(id, "{") {
+			return place{}, false
+		}
+		return place{a, uuid, strings.TrimSuffix(path, "/")}, true
+	}
+	return place{}, false
+}
+
+// stripWhere takes off the directory that the daemon has put before the name.
+// The daemon gives no directory if the operator chose names by RegexWhere.
+func stripWhere(name, where string) (string, error) {
+	where = strings.TrimRight(where, "/")
+	if where == "" {
+		return name, nil
+	}
+	rest, ok := strings.CutPrefix(name, where)
+	if !ok || !strings.HasPrefix(rest, "/") {
+		return "", fmt.Errorf("name %s does not begin with where=%s", text.Name(name), text.Name(where))
+	}
+	return rest, nil
+}
+
+// containerName returns where a name of the stream belongs when a whole
+// container is restored.
+func containerName(name, where string) (place, error) {
+	bare, err := stripWhere(name, where)
+	if err != nil {
+		return place{}, err
+	}
+	p, ok := locate(bare)
+	if !ok || p.area == inLive {
+		return place{}, fmt.Errorf("restore=ct: %s is no name of a container's backup: accepted are %s<uuid>/... and %s<uuid>/...; for single files use restore=file",
+			text.Name(bare), treeRoot, privateRoot)
+	}
+	return p, nil
+}
+
+// fileName returns where in a running container a name of the stream belongs.
+// A directory given by where is one inside the container.
+//
+//	where=""   /mnt/bareos/<uuid of the backup>/etc/x   -> etc/x
+//	where=/r   /r/mnt/bareos/<uuid of the backup>/etc/x -> r/etc/x
+//	regexwhere /vz/root/<uuid of the target>/r/etc/x    -> r/etc/x
+//	regexwhere /mnt/bareos/<uuid of the backup>/r/etc/x -> r/etc/x
+func fileName(name, where string) (place, error) {
+	bare, err := stripWhere(name, where)
+	if err != nil {
+		return place{}, err
+	}
+	p, ok := locate(bare)
+	if !ok || p.area == inPrivate {
+		return place{}, fmt.Errorf("restore=file: %s is no name inside a container: accepted are %s<uuid>/... and %s<uuid>/..., after where and regexwhere; nothing is written on the node",
+			text.Name(bare), treeRoot, liveRoot)
+	}
+	if prefix := strings.Trim(where, "/"); prefix != "" {
+		p.path = strings.TrimSuffix(prefix+"/"+p.path, "/")
+	}
+	return p, nil
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/internal/undo"
+)
+
+// finish completes a container: its trees are closed and synced, its disks
+// unmounted, its configuration put in order, then it is registered, and started
+// if that is asked for.
+func (c *newContainer) finish() error {
+	j := c.job
+	if err := c.closeTrees(); err != nil {
+		return err
+	}
+	unmount := func(s undo.Step) bool {
+		return (s.Do == undo.Mounted || s.Do == undo.MadeDir) && c.mountedAt(s.Dir)
+	}
+	if err := j.journal.UndoOnly(unmount, j.undo); err != nil {
+		return fmt.Errorf("restored container %s: %w", c.m.Name, err)
+	}
+	if err := c.configure(); err != nil {
+		return fmt.Errorf("configuration of restored container %s: %w", c.m.Name, err)
+	}
+	scripts, err := c.scripts()
+	if err != nil {
+		return fmt.Errorf("action scripts of restored container %s: %w", c.m.Name, err)
+	}
+	if err := os.RemoveAll(filepath.Join(c.private, ownFolder)); err != nil {
+		return fmt.Errorf("private area of restored container %s: %w", c.m.Name, err)
+	}
+	if err := j.Node.Registry.Register(j.ctx, c.private); err != nil {
+		return fmt.Errorf("register restored container %s: %w", c.m.Name, err)
+	}
+	if err := j.journal.Forget(func(s undo.Step) bool { return s.Do == undo.MadeTree && s.Dir == c.private }); err != nil {
+		return err
+	}
+	c.install(scripts)
+	j.Log.Infof("container %s (%s) restored and registered in %s", c.m.Name, c.m.UUID, text.Duration(time.Since(c.started)))
+	if !c.opts.Start {
+		return nil
+	}
+	if err := j.Node.Registry.Start(j.ctx, c.m.UUID); err != nil {
+		return fmt.Errorf("container %s is restored and registered, but does not start: %w", c.m.Name, err)
+	}
+	j.Log.Infof("container %s started", c.m.Name)
+	return nil
+}
+
+// closeTrees gives directories their times. A time that cannot be set is a
+// warning, data that cannot be written an error.
+func (c *newContainer) closeTrees() error {
+	for _, d := range c.disks {
+		tree := d.tree
+		d.tree = nil
+		if err := tree.Sync(); err != nil {
+			tree.Abandon()
+			return fmt.Errorf("write disk %s: %w", d.Mount, err)
+		}
+		if err := tree.Close(); err != nil {
+			c.job.Log.Warnf("not restored exactly: %v", err)
+		}
+	}
+	area := c.area
+	c.area = nil
+	if err := area.Close(); err != nil {
+		c.job.Log.Warnf("not restored exactly: %v", err)
+	}
+	return nil
+}
+
+func (c *newContainer) mountedAt(dir string) bool {
+	for _, d := range c.disks {
+		if d.dir == dir {
+			return true
+		}
+	}
+	return false
+}
+
+// configure makes the private area one that can be registered.
+func (c *newContainer) configure() error {
+	// Layout 5 is the one with ploop disks; the link's target is its number.
+	layout := filepath.Join(c.private, ".ve.layout")
+	if _, err := os.Lstat(layout); errors.Is(err, os.ErrNotExist) {
+		if err := os.Symlink("5", layout); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(c.private, "ve.conf")
+	conf, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		if conf = c.m.Config; len(conf) == 0 {
+			return errors.New("ve.conf is neither among the restored files nor in the manifest")
+		}
+		c.job.Log.Infof("ve.conf was not selected for the restore; it is taken from the manifest")
+	} else if err != nil {
+		return err
+	}
+	changed := c.rewrite(string(conf))
+	if changed == string(conf) && err == nil {
+		return nil
+	}
+	return replaceFile(path, changed)
+}
+
+// rewrite changes the DISK line where disks are not where they were.
+func (c *newContainer) rewrite(conf string) string {
+	lines := strings.Split(conf, "\n")
+	for n, line := range lines {
+		if !strings.HasPrefix(strings.TrimSpace(line), "DISK=") {
+			continue
+		}
+		for _, d := range c.disks {
+			if filepath.IsAbs(d.Image) {
+				old := "image=" + filepath.Dir(d.Image)
+				for _, end := range []string{",", ";", `"`, "'"} {
+					line = strings.ReplaceAll(line, old+end, "image="+filepath.Dir(d.image)+end)
+				}
+			}
+		}
+		lines[n] = line
+	}
+	return strings.Join(lines, "\n")
+}
+
+// replaceFile writes a file of the private area anew.
+func replaceFile(path, content string) (err error) {
+	tmp := path + ".vz7ct"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(tmp)
+		}
+	}()
+	_, err = f.WriteString(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// scripts reads the action scripts that were put aside in the private area.
+func (c *newContainer) scripts() (map[string]script, error) {
+	found := map[string]script{}
+	dir := filepath.Join(c.private, scriptFolder)
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if !e.Type().IsRegular() || !strings.HasPrefix(name, c.m.CTID+".") || strings.HasSuffix(name, ".conf") {
+			c.job.Log.Warnf("not restored: %s is no action script", text.Name(name))
+			continue
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil, err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return nil, err
+		}
+		found[name] = script{data, info.Mode().Perm()}
+	}
+	return found, nil
+}
+
+// script is a program that the node runs as root when the container is mounted,
+// started or stopped.
+type script struct {
+	data []byte
+	mode os.FileMode
+}
+
+// install puts the action scripts where the node looks for them. One that is
+// there already is kept.
+func (c *newContainer) install(scripts map[string]script) {
+	for name, s := range scripts {
+		path := filepath.Join(c.job.Node.Scripts, name)
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, s.mode)
+		if errors.Is(err, os.ErrExist) {
+			c.job.Log.Warnf("not restored: action script %s exists and is kept", path)
+			continue
+		}
+		if err == nil {
+			_, err = f.Write(s.data)
+			err = errors.Join(err, f.Chmod(s.mode), f.Close())
+		}
+		if err != nil {
+			c.job.Log.Warnf("not restored exactly: action script %s: %v", path, err)
+			continue
+		}
+		c.job.Log.Infof("action script %s restored: the node runs it as root for this container", path)
+	}
+}

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/restore"
+)
+
+// Restored is one file as the daemon hands it back.
+type Restored struct {
+	Kind Kind
+	// Name is the name after where and regexwhere were applied. Where is what
+	// was put before it, "" if nothing was.
+	Name, Where string
+	// Link is a symbolic link's target, or the first name of a hard link, with
+	// Where before it.
+	Link    string
+	Stat    unix.Stat_t
+	Replace restore.Replace
+	// Sparse: the content comes in pieces.
+	Sparse bool
+}
+
+// Answer tells the daemon what to do with the file's content.
+type Answer int
+
+const (
+	// Skip: throw the content away.
+	Skip Answer = iota
+	// Created: there is no content.
+	Created
+	// Extract: write the content to the descriptor of OpenRestored.
+	Extract
+)
+
+// target is where a restore writes to.
+type target interface {
+	// item returns the tree and the item for a file, nil if it is left out.
+	item(f *Restored) (*restore.Tree, *restore.Item, error)
+	// finish completes the restore, abandon gives it up.
+	finish() error
+	abandon()
+}
+
+// restoration is a restore at work.
+type restoration struct {
+	job *Job
+	// cmds are the options by the command that the volume holds; opts are those
+	// of the file at hand.
+	cmds map[string]Options
+	opts Options
+	// containers are those being made anew, by the UUID in the backup; files is
+	// the running container being written to.
+	containers map[string]*newContainer
+	files      *runningContainer
+
+	file     *restore.File
+	what     *Restored
+	manifest *os.File // the manifest among the files, while it is read
+	count    struct{ files, skipped, failed int64 }
+	// completed: all targets are finished.
+	completed bool
+}
+
+// StartRestore takes the command that was recorded with the next file.
+func (j *Job) StartRestore(cmd string) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed != nil || j.ctx.Err() != nil {
+		return ErrStop
+	}
+	if j.restore == nil {
+		j.restore = &restoration{job: j, cmds: map[string]Options{}, containers: map[string]*newContainer{}}
+	}
+	r := j.restore
+	r.endFile(false)
+	if o, known := r.cmds[cmd]; known {
+		r.opts = o
+		return nil
+	}
+	o, line, err := j.layers.effective(cmd, restorePhase)
+	if err != nil {
+		return j.fatal(err)
+	}
+	if len(r.cmds) == 0 {
+		j.announce(line)
+		j.sweep()
+	}
+	r.cmds[cmd], r.opts = o, o
+	return nil
+}
+
+// CreateFile makes what the daemon restores next, or decides to leave it out.
+func (j *Job) CreateFile(f *Restored) (Answer, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.failed != nil || j.ctx.Err() != nil || j.restore == nil {
+		return Skip, ErrStop
+	}
+	return j.restore.create(f)
+}
+
+func (r *restoration) create(f *Restored) (Answer, error) {
+	r.endFile(false)
+	if m, ok := r.manifestOf(f); ok {
+		return m, nil
+	}
+	t, err := r.target(f)
+	if err != nil {
+		return Skip, r.job.fatal(err)
+	}
+	tree, it, err := t.item(f)
+	if err != nil {
+		return Skip, r.job.fatal(err)
+	}
+	if it == nil {
+		return Skip, nil
+	}
+	file, err := tree.Create(*it)
+	switch {
+	case errors.Is(err, restore.ErrSkipped):
+		r.count.skipped++
+		return Skip, nil
+	case err != nil:
+		r.failed(f, err)
+		return Skip, nil
+	}
+	r.file, r.what = file, f
+	if f.Kind == Directory || f.Kind == HardLink {
+		return Created, nil
+	}
+	return Extract, nil
+}
+
+// failed reports a file that is not restored, or not exactly.
+func (r *restoration) failed(f *Restored, err error) {
+	r.count.failed++
+	r.job.Log.Warnf("not restored exactly: %s: %v", text.Name(f.Name), err)
+}
+
+// target returns where the file goes. It is made ready with the first file: only
+// then is it known whether a manifest came before.
+func (r *restoration) target(f *Restored) (target, error) {
+	if r.opts.Restore == RestoreFiles {
+		return r.intoRunning(f)
+	}
+	return r.intoNew(f)
+}
+
+// manifestOf catches the manifest among the files. It says what a restore of the
+// container needs if the catalogue had no restore object.
+func (r *restoration) manifestOf(f *Restored) (Answer, bool) {
+	bare, err := stripWhere(f.Name, f.Where)
+	if err != nil {
+		return Skip, false
+	}
+	p, ok := locate(bare)
+	if !ok || p.area != inPrivate || p.path != manifestName {
+		return Skip, false
+	}
+	if r.opts.Restore == RestoreFiles || f.Kind != Regular || r.containers[p.uuid] != nil {
+		return Skip, true
+	}
+	dir, err := r.job.Node.stateDir(".")
+	if err == nil {
+		r.manifest, err = os.CreateTemp(dir, "manifest-")
+	}
+	if err != nil {
+		r.failed(f, err)
+		return Skip, true
+	}
+	_ = os.Remove(r.manifest.Name())
+	return Extract, true
+}
+
+// OpenRestored returns the descriptor for the content of the file that
+// CreateFile has made, -1 if it has none. It stays the Job's.
+func (j *Job) OpenRestored() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch r := j.restore; {
+	case r == nil:
+		return -1
+	case r.manifest != nil:
+		return int(r.manifest.Fd())
+	case r.file != nil:
+		return r.file.Fd()
+	default:
+		return -1
+	}
+}
+
+// SetXattr takes an extended attribute of the file at hand.
+func (j *Job) SetXattr(name string, value []byte) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if r := j.restore; r != nil && r.file != nil {
+		r.file.SetXattr(name, value)
+	}
+}
+
+// EndFile completes the file at hand. broken says that not all of its content
+// could be written.
+func (j *Job) EndFile(broken bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.restore != nil {
+		j.restore.endFile(broken)
+	}
+}
+
+func (r *restoration) endFile(broken bool) {
+	if r.manifest != nil {
+		r.readManifest()
+	}
+	if r.file == nil {
+		return
+	}
+	file, what := r.file, r.what
+	r.file, r.what = nil, nil
+	if err := r.whole(file, what, broken); err != nil {
+		if file.Replaces() {
+			file.Abort()
+			r.failed(what, fmt.Errorf("%w; what was there before is kept", err))
+			return
+		}
+		r.failed(what, err)
+	}
+	if err := file.Finish(); err != nil {
+		r.failed(what, err)
+		return
+	}
+	r.count.files++
+}
+
+// whole compares a regular file's length with what was recorded.
+func (r *restoration) whole(file *restore.File, what *Restored, broken bool) error {
+	if broken {
+		return errors.New("its content could not be written")
+	}
+	if file.Fd() < 0 || what.Sparse {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(file.Fd(), &st); err != nil {
+		return err
+	}
+	if st.Size != what.Stat.Size {
+		return fmt.Errorf("it has %d bytes, %d were saved", st.Size, what.Stat.Size)
+	}
+	return nil
+}
+
+func (r *restoration) readManifest() {
+	f := r.manifest
+	r.manifest = nil
+	defer f.Close()
+	data, err := io.ReadAll(io.NewSectionReader(f, 0, maxManifest+1))
+	if err == nil {
+		var m *manifest
+		if m, err = decodeManifest(data); err == nil {
+			r.job.objects[m.UUID] = newest(r.job.objects[m.UUID], m)
+			return
+		}
+	}
+	r.job.Log.Warnf("the manifest among the files is not used: %v", err)
+}
+
+// Health is the daemon's own opinion of a job that ends.
+type Health int
+
+const (
+	// Failed: cancelled, or ended by a fatal error.
+	Failed Health = iota
+	// Errors: it came to its end, but errors were counted.
+	Errors
+	Good
+)
+
+// EndRestore completes the restore, or takes it back if it has failed. It may
+// be called more than once.
+func (j *Job) EndRestore(h Health) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if r := j.restore; r != nil && h != Failed && j.failed == nil && j.ctx.Err() == nil {
+		r.endFile(false)
+		if h == Errors {
+			j.Log.Warnf("the daemon has counted errors in this job: see above what is not restored; no container is started")
+			for _, c := range r.containers {
+				c.opts.Start = false
+			}
+		}
+		r.complete()
+	}
+	j.endRestore()
+}
+
+// complete finishes all targets. What fails is given up by endRestore.
+func (r *restoration) complete() {
+	for _, t := range r.targets() {
+		if err := t.finish(); err != nil {
+			_ = r.job.fatal(err)
+			return
+		}
+	}
+	left := ""
+	if r.count.skipped > 0 {
+		left = fmt.Sprintf(", %s kept as they are by the replace option", text.Count(r.count.skipped))
+	}
+	r.completed = true
+	r.job.Log.Infof("restored: %s files, directories and links; %s not restored exactly%s",
+		text.Count(r.count.files), text.Count(r.count.failed), left)
+}
+
+func (r *restoration) targets() []target {
+	var all []target
+	for _, c := range r.containers {
+		all = append(all, c)
+	}
+	if r.files != nil {
+		all = append(all, r.files)
+	}
+	return all
+}
+
+// endRestore gives up what is not complete.
+func (j *Job) endRestore() {
+	r := j.restore
+	if r == nil {
+		return
+	}
+	j.restore = nil
+	if r.file != nil {
+		r.file.Abort()
+	}
+	if r.manifest != nil {
+		r.manifest.Close()
+	}
+	for _, t := range r.targets() {
+		t.abandon()
+	}
+	if !r.completed && len(r.containers) > 0 {
+		j.Log.Warnf("the restore was not completed: the containers that it has begun to make are removed; it can be run again")
+	}
+	j.takeBack()
+	j.unlock()
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/internal/undo"
+	"github.com/bareos-contrib/vz7ct/ploop"
+	"github.com/bareos-contrib/vz7ct/prlctl"
+	"github.com/bareos-contrib/vz7ct/restore"
+)
+
+// newContainer is the target of restore=ct: a container that is made anew.
+type newContainer struct {
+	job     *Job
+	m       *manifest
+	opts    Options
+	private string // its private area on this node
+	area    *restore.Tree
+	disks   []*newDisk // those with the longest catalogue prefix first
+	started time.Time
+}
+
+// newDisk is one disk of it.
+type newDisk struct {
+	manifestDisk
+	image, dir string
+	tree       *restore.Tree
+}
+
+// intoNew makes the container's disks with its first file.
+func (r *restoration) intoNew(f *Restored) (target, error) {
+	p, err := containerName(f.Name, f.Where)
+	if err != nil {
+		return nil, err
+	}
+	if c := r.containers[p.uuid]; c != nil {
+		return c, nil
+	}
+	m := r.job.objects[p.uuid]
+	if m == nil {
+		return nil, fmt.Errorf("restore=ct: what the disks of container %s were like is not known: the catalogue has no restore object, and %s%s/%s was not restored before %s. Select that file too",
+			p.uuid, privateRoot, p.uuid, manifestName, text.Name(f.Name))
+	}
+	c := &newContainer{job: r.job, m: m, opts: r.opts, started: time.Now()}
+	if err := c.prepare(); err != nil {
+		c.abandon()
+		return nil, fmt.Errorf("restore=ct: %w", err)
+	}
+	r.containers[p.uuid] = c
+	return c, nil
+}
+
+// prepare is a restore up to its first file, in one line. Nothing is touched
+// before everything was judged.
+func (c *newContainer) prepare() error {
+	if err := c.wanted(); err != nil {
+		return err
+	}
+	if err := c.job.openJournal(c.m.Name + " " + c.m.UUID); err != nil {
+		return err
+	}
+	if err := c.job.lock(c.opts, c.m.UUID, false); err != nil {
+		return err
+	}
+	if err := c.free(); err != nil {
+		return err
+	}
+	if err := c.fits(); err != nil {
+		return err
+	}
+	c.job.Log.Infof("restoring container %s (%s) to %s, %d disk(s)", c.m.Name, c.m.UUID, c.private, len(c.disks))
+	if err := c.makePrivate(); err != nil {
+		return err
+	}
+	for _, d := range c.disks {
+		if err := c.makeDisk(d); err != nil {
+			return err
+		}
+	}
+	return c.makeMountPoints()
+}
+
+// wanted checks the options against what was saved.
+func (c *newContainer) wanted() error {
+	if c.opts.UUID != "" && c.opts.UUID != c.m.UUID {
+		return fmt.Errorf("uuid=%s is asked for, but the backup is of container %s (%s)", c.opts.UUID, c.m.Name, c.m.UUID)
+	}
+	if c.opts.Name != "" && c.opts.Name != c.m.Name {
+		return fmt.Errorf("name=%s is asked for, but the backup is of container %s (%s)", c.opts.Name, c.m.Name, c.m.UUID)
+	}
+	return nil
+}
+
+// free checks that nothing on this node is in the way.
+func (c *newContainer) free() error {
+	node := c.job.Node
+	list, err := node.Containers.List(c.job.ctx)
+	if err != nil {
+		return fmt.Errorf("list containers: %w", err)
+	}
+	for _, other := range list {
+		if other.UUID == c.m.UUID || (c.m.Name != "" && other.Name == c.m.Name) {
+			return fmt.Errorf("this node has container %q (%s), which is %s: nothing was touched; remove or rename it first", other.Name, other.UUID, other.State)
+		}
+	}
+	if c.private, err = node.Registry.PrivateFor(c.m.CTID); err != nil {
+		return err
+	}
+	root, err := node.Registry.RootFor(c.m.CTID)
+	if err != nil {
+		return err
+	}
+	for _, p := range []string{c.private, root} {
+		switch names, err := os.ReadDir(p); {
+		case errors.Is(err, os.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("look at %s: %w", p, err)
+		case len(names) > 0:
+			return fmt.Errorf("%s exists and is not empty: nothing was touched; move it away first", p)
+		}
+	}
+	conf := filepath.Join(node.Scripts, c.m.CTID+".conf")
+	if _, err := os.Lstat(conf); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s exists (or cannot be looked at: %v): nothing was touched; remove it first", conf, err)
+	}
+	return nil
+}
+
+// fits chooses the disks' places and sizes and checks that the data fits.
+func (c *newContainer) fits() error {
+	for _, d := range c.m.Disks {
+		n := &newDisk{manifestDisk: d, image: d.Image}
+		if d.UUID == prlctl.RootDisk && c.opts.DiskSize > 0 {
+			n.Size = c.opts.DiskSize / ploop.SectorSize
+			// A new ext4 takes up to 7 % for itself: inode tables, 128 MiB of journal.
+			if n.Size*ploop.SectorSize < d.UsedBytes+d.UsedBytes/14 {
+				return fmt.Errorf("disk_size of %s is too small: %s are in use on the saved disk, and the file system needs some for itself",
+					text.Size(int64(c.opts.DiskSize)), text.Size(int64(d.UsedBytes)))
+			}
+		}
+		if filepath.IsAbs(n.image) {
+			n.image = "disk-{" + d.UUID + "}.hdd/" + filepath.Base(n.image)
+			if d.UUID == prlctl.RootDisk {
+				n.image = "root.hdd/root.hds"
+			}
+			c.job.Log.Warnf("disk %s was at %s, outside the private area; it is restored to %s in it", d.Mount, d.Image, n.image)
+		}
+		if d.KeyID != "" {
+			c.job.Log.Warnf("disk %s was encrypted with key %s; it is restored in clear", d.Mount, d.KeyID)
+		}
+		c.disks = append(c.disks, n)
+	}
+	sort.SliceStable(c.disks, func(i, j int) bool { return len(c.disks[i].Catalogue) > len(c.disks[j].Catalogue) })
+	if last := c.disks[len(c.disks)-1]; last.Catalogue != "" {
+		return errors.New("the manifest names no root disk")
+	}
+	return nil
+}
+
+// makePrivate makes the private area.
+func (c *newContainer) makePrivate() error {
+	if err := c.job.journal.Intend(undo.Step{Do: undo.MadeTree, Dir: c.private, Container: c.m.UUID}); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.private, 0o700); err != nil {
+		return fmt.Errorf("make private area: %w", err)
+	}
+	root, err := os.OpenFile(c.private, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open private area: %w", err)
+	}
+	if c.area, err = restore.Open(root, c.job.Node.State); err != nil {
+		root.Close()
+		return err
+	}
+	return nil
+}
+
+// makeDisk makes one disk and mounts it to be written to.
+func (c *newContainer) makeDisk(d *newDisk) error {
+	j := c.job
+	begin := time.Now()
+	image := filepath.Join(c.private, d.image)
+	if err := os.MkdirAll(filepath.Dir(image), 0o700); err != nil {
+		return fmt.Errorf("make disk directory: %w", err)
+	}
+	if err := j.Node.Images.Init(j.ctx, ploop.New{
+		Image: image, Size: d.Size, Cluster: d.Cluster, Version: d.Version, Preallocated: d.Preallocated, Raw: d.Raw,
+	}); err != nil {
+		return fmt.Errorf("make disk %s of %s: %w", d.Mount, text.Size(int64(d.Size*ploop.SectorSize)), err)
+	}
+	descriptor := filepath.Join(filepath.Dir(image), "DiskDescriptor.xml")
+	id, err := newUUID()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(j.Node.Mounts, 0o755); err != nil {
+		return fmt.Errorf("mount directory: %w", err)
+	}
+	d.dir = filepath.Join(j.Node.Mounts, c.m.UUID+".restore."+id[:8])
+	if err := j.makeMountDir(d.dir); err != nil {
+		return err
+	}
+	if err := j.journal.Intend(undo.Step{Do: undo.Mounted, Descriptor: descriptor, Dir: d.dir}); err != nil {
+		return err
+	}
+	if err := j.Node.Images.MountWritable(j.ctx, descriptor, d.dir); err != nil {
+		return fmt.Errorf("mount new disk %s: %w", d.Mount, err)
+	}
+	v := volume{dir: d.dir}
+	if err := v.measure(j.Node.Mounts); err != nil {
+		return err
+	}
+	root, err := os.OpenFile(d.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open new disk: %w", err)
+	}
+	if d.tree, err = restore.Open(root, j.Node.State); err != nil {
+		root.Close()
+		return err
+	}
+	j.Log.Infof("disk %s of %s made and mounted in %s", d.Mount, text.Size(int64(d.Size*ploop.SectorSize)), text.Duration(time.Since(begin)))
+	return nil
+}
+
+// makeMountPoints makes the directories at which further disks are mounted:
+// their attributes in the backup are those of the disks' own roots.
+func (c *newContainer) makeMountPoints() error {
+	root := c.disks[len(c.disks)-1]
+	for _, d := range c.disks {
+		if d.Catalogue == "" || d.Mount == "" {
+			continue
+		}
+		f, err := root.tree.Create(restore.Item{Path: d.Catalogue, Mode: unix.S_IFDIR | 0o755, Replace: restore.Always,
+			Atime: c.m.Created.Unix(), Mtime: c.m.Created.Unix()})
+		if err == nil {
+			err = f.Finish()
+		}
+		if err != nil {
+			return fmt.Errorf("make mount point %s: %w", d.Mount, err)
+		}
+	}
+	return nil
+}
+
+func (c *newContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
+	p, err := containerName(f.Name, f.Where)
+	if err != nil {
+		return nil, nil, err
+	}
+	tree, path := c.place(p)
+	if tree == nil {
+		return nil, nil, nil
+	}
+	it := f.item(path)
+	it.Replace = restore.Always // everything in it is new, or of an older level
+	if f.Kind == HardLink {
+		q, err := containerName(f.Link, f.Where)
+		if err != nil {
+			return nil, nil, err
+		}
+		other, first := c.place(q)
+		if other != tree {
+			return nil, nil, fmt.Errorf("restore=ct: %s is a hard link to %s, which is on another disk", text.Name(f.Name), text.Name(f.Link))
+		}
+		it.First = first
+	}
+	return tree, it, nil
+}
+
+// place returns the tree and the path in it for a name of the backup; no tree
+// for what is never put back.
+func (c *newContainer) place(p place) (*restore.Tree, string) {
+	if p.area == inPrivate {
+		if c.neverPutBack(p.path) {
+			return nil, ""
+		}
+		return c.area, p.path
+	}
+	for _, d := range c.disks {
+		switch {
+		case d.Catalogue == "":
+			return d.tree, p.path
+		case p.path == d.Catalogue:
+			return d.tree, ""
+		case strings.HasPrefix(p.path, d.Catalogue+"/"):
+			return d.tree, strings.TrimPrefix(p.path, d.Catalogue+"/")
+		}
+	}
+	return nil, ""
+}
+
+// neverPutBack are files of the private area that are evidence, belong to the
+// node that the backup came from, or would overwrite what was made here.
+func (c *newContainer) neverPutBack(path string) bool {
+	first, rest, _ := strings.Cut(path, "/")
+	switch first {
+	case "dump", "Snapshots.xml", ".owner", ".cluster_service_name", ".lck":
+		return true
+	case ownFolder:
+		// Action scripts are put aside there until the container is registered.
+		return rest != "" && rest != filepath.Base(scriptFolder) && !strings.HasPrefix(rest, filepath.Base(scriptFolder)+"/")
+	}
+	for _, d := range c.disks {
+		dir := filepath.Dir(d.image)
+		if name, ok := strings.CutPrefix(path, dir+"/"); ok &&
+			(strings.Contains(name, ".hds") || strings.HasPrefix(name, "DiskDescriptor.xml") || name == ".statfs" || name == filepath.Base(d.image)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *newContainer) abandon() {
+	for _, d := range c.disks {
+		if d.tree != nil {
+			d.tree.Abandon()
+			d.tree = nil
+		}
+	}
+	if c.area != nil {
+		c.area.Abandon()
+		c.area = nil
+	}
+}

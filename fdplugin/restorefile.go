@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/prlctl"
+	"github.com/bareos-contrib/vz7ct/restore"
+)
+
+// runningContainer is the target of restore=file.
+type runningContainer struct {
+	container prlctl.Container
+	tree      *restore.Tree
+	// source is the container that the first file came from; all must.
+	source string
+	// hidden are mount points of further disks that are not visible from the
+	// root we have; nil if we see what the container sees.
+	hidden []string
+}
+
+// intoRunning opens the running container with the first file, and checks that
+// every file is one of it.
+func (r *restoration) intoRunning(f *Restored) (target, error) {
+	p, err := fileName(f.Name, f.Where)
+	if err != nil {
+		return nil, err
+	}
+	if r.files == nil {
+		o := r.opts
+		if o.Name == "" && o.UUID == "" {
+			o.UUID = p.uuid
+		}
+		if r.files, err = r.job.openRunning(o); err != nil {
+			return nil, err
+		}
+	}
+	return r.files, nil
+}
+
+// openRunning finds the container and opens its root.
+func (j *Job) openRunning(o Options) (*runningContainer, error) {
+	c, err := j.containerOf(o)
+	if err != nil {
+		return nil, fmt.Errorf("restore=file: %w", err)
+	}
+	if c.State != "running" {
+		return nil, fmt.Errorf("restore=file: container %s (%s) is in state %q, it must be running", c.Name, c.UUID, c.State)
+	}
+	place, err := j.Node.Containers.Describe(j.ctx, c.UUID)
+	if err != nil {
+		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Name, c.UUID, err)
+	}
+	if err := j.openJournal(c.Name + " " + c.UUID); err != nil {
+		return nil, err
+	}
+	if err := j.lock(o, c.UUID, false); err != nil {
+		return nil, err
+	}
+	t := &runningContainer{container: c}
+	root, err := t.open(place)
+	if err != nil {
+		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Name, c.UUID, err)
+	}
+	if t.tree, err = restore.Open(root, j.Node.State); err != nil {
+		root.Close()
+		return nil, err
+	}
+	j.Log.Infof("restoring files into running container %s (%s)", c.Name, c.UUID)
+	return t, nil
+}
+
+// open opens the root as the container's init sees it, so that further disks
+// and a tmpfs are where the container has them. Without a usable record of the
+// init's pid it is the root disk as the node sees it.
+func (t *runningContainer) open(place prlctl.Place) (*os.File, error) {
+	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+	node, err := os.OpenFile(place.Root, flags, 0)
+	if err != nil {
+		return nil, err
+	}
+	if pid, err := place.Init(); err == nil {
+		if own, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pid), flags, 0); err == nil {
+			if sameFile(node, own) {
+				node.Close()
+				return own, nil
+			}
+			own.Close() // the pid is another process' by now
+		}
+	}
+	above, err := os.OpenFile(filepath.Dir(place.Root), flags, 0)
+	if err != nil {
+		node.Close()
+		return nil, err
+	}
+	defer above.Close()
+	if device1, device2 := deviceOf(node), deviceOf(above); device1 == device2 {
+		node.Close()
+		return nil, fmt.Errorf("nothing is mounted at %s", place.Root)
+	}
+	disks, err := place.Config.Disks(place.Private)
+	if err != nil {
+		node.Close()
+		return nil, err
+	}
+	for _, d := range disks {
+		if m := strings.Trim(filepath.Clean("/"+d.Mount), "/"); m != "" {
+			t.hidden = append(t.hidden, m)
+		}
+	}
+	return node, nil
+}
+
+func (t *runningContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
+	path, err := t.inside(f.Name, f.Where)
+	if err != nil {
+		return nil, nil, err
+	}
+	it := f.item(path)
+	if f.Kind == HardLink {
+		if it.First, err = t.inside(f.Link, f.Where); err != nil {
+			return nil, nil, err
+		}
+	}
+	return t.tree, it, nil
+}
+
+// inside returns the path in the container that a name of the stream means.
+//
+// A name below /mnt/bareos/<uuid>/ carries the UUID of the container that was
+// saved: all must carry the same. A name below /vz/root/<uuid>/ was made by the
+// operator's regexwhere and carries the UUID of the container it goes to.
+func (t *runningContainer) inside(name, where string) (string, error) {
+	p, err := fileName(name, where)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case p.area == inLive && p.uuid != t.container.UUID:
+		return "", fmt.Errorf("restore=file: %s names container %s, but name and uuid of the options mean %s (%s)",
+			text.Name(name), p.uuid, t.container.Name, t.container.UUID)
+	case p.area == inTree && t.source != "" && t.source != p.uuid:
+		return "", fmt.Errorf("restore=file: %s is of container %s, files before it were of %s: restore one container at a time",
+			text.Name(name), p.uuid, t.source)
+	case strings.HasPrefix(p.path, ownFolder+"-disk-"):
+		return "", fmt.Errorf("restore=file: %s is on a disk that has no mount point in the container", text.Name(name))
+	}
+	if p.area == inTree {
+		t.source = p.uuid
+	}
+	for _, m := range t.hidden {
+		if p.path == m || strings.HasPrefix(p.path, m+"/") {
+			return "", fmt.Errorf("restore=file: %s lies on the disk mounted at /%s, which cannot be reached from the node: the pid of the container's init is not known",
+				text.Name(name), m)
+		}
+	}
+	return p.path, nil
+}
+
+func (t *runningContainer) finish() error {
+	tree := t.tree
+	t.tree = nil
+	return errors.Join(tree.Sync(), tree.Close())
+}
+
+func (t *runningContainer) abandon() {
+	if t.tree != nil {
+		t.tree.Abandon()
+		t.tree = nil
+	}
+}
+
+// item describes the file to package restore.
+func (f *Restored) item(path string) *restore.Item {
+	it := &restore.Item{
+		Path: path, Mode: f.Stat.Mode, UID: f.Stat.Uid, GID: f.Stat.Gid, Rdev: f.Stat.Rdev, Size: f.Stat.Size,
+		Atime: f.Stat.Atim.Sec, Mtime: f.Stat.Mtim.Sec, Link: f.Link, Sparse: f.Sparse, Replace: f.Replace,
+	}
+	// What the daemon says it is counts: the mode of a hard link is that of its
+	// first name, and a restored directory must not become anything else.
+	switch f.Kind {
+	case Regular, Empty:
+		it.Mode = unix.S_IFREG | it.Mode&0o7777
+	case Directory:
+		it.Mode = unix.S_IFDIR | it.Mode&0o7777
+	case Symlink:
+		it.Mode = unix.S_IFLNK | it.Mode&0o7777
+	case HardLink, Special, Object:
+	}
+	return it
+}
+
+func sameFile(a, b *os.File) bool {
+	x, err1 := a.Stat()
+	y, err2 := b.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+func deviceOf(f *os.File) uint64 {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
+		return 0
+	}
+	return st.Dev
+}

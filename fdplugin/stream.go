@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"fmt"
+	"hash/fnv"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/internal/walk"
+)
+
+// stream is the list of all that a backup sends, in order: the restore object,
+// the manifest, what the node holds of the container, then the disks with the
+// root disk last, so that every directory comes after all that is below it.
+type stream struct {
+	parts []func() (*item, error)
+	close []func()
+}
+
+// Next returns the next item, io.EOF at the end, and a *walk.Error for a file
+// that is left out.
+func (s *stream) Next() (*item, error) {
+	for len(s.parts) > 0 {
+		it, err := s.parts[0]()
+		if err != io.EOF {
+			return it, err
+		}
+		s.parts = s.parts[1:]
+	}
+	return nil, io.EOF
+}
+
+// Close gives up all descriptors. It may be called twice.
+func (s *stream) Close() {
+	for _, c := range s.close {
+		c()
+	}
+	s.parts, s.close = nil, nil
+}
+
+// openStream puts the list together.
+func (b *backup) openStream() error {
+	s := &stream{}
+	b.stream = s
+	b.links = newLinks(b.job.Daemon.OwnLinks, b.job.Node.State)
+	m := b.manifest()
+	data, err := m.encode()
+	if err != nil {
+		return err
+	}
+	object, err := m.encodeObject()
+	if err != nil {
+		return err
+	}
+	private := privateRoot + b.container.UUID + "/"
+	s.once(&item{Entry: Entry{Kind: Object, Name: objectName + b.container.UUID, Data: object}})
+	s.once(b.virtual(private+manifestName, 1, data))
+	for n, v := range b.volumes {
+		dump, err := v.quota()
+		if err != nil {
+			b.job.Log.Warnf("the quota limits of disk %s are not saved: %v", v.mountName(), err)
+		} else if dump != nil {
+			s.once(b.virtual(private+quotaFolder+"/disk-"+v.conf.UUID+".txt", 2+uint64(n), dump))
+		}
+	}
+	if err := b.addScripts(private); err != nil {
+		return err
+	}
+	if err := b.addPrivate(private); err != nil {
+		return err
+	}
+	return b.addVolumes()
+}
+
+func (s *stream) once(it *item) {
+	sent := false
+	s.parts = append(s.parts, func() (*item, error) {
+		if sent {
+			return nil, io.EOF
+		}
+		sent = true
+		return it, nil
+	})
+}
+
+// virtual is a file that exists in the backup only.
+func (b *backup) virtual(name string, ino uint64, data []byte) *item {
+	now := b.started.Unix()
+	it := &item{Entry: Entry{Kind: Regular, Name: name}}
+	it.Stat = unix.Stat_t{
+		Dev: device(b.container.UUID, "virtual"), Ino: ino, Nlink: 1, Mode: unix.S_IFREG | 0o600,
+		Size: int64(len(data)), Blksize: 4096, Blocks: (int64(len(data)) + 4095) / 4096 * 8,
+		Atim: unix.Timespec{Sec: now}, Mtim: unix.Timespec{Sec: now}, Ctim: unix.Timespec{Sec: now},
+	}
+	it.open = func() (int, error) { return nameless(b.job.Node.State, data) }
+	return it
+}
+
+// nameless returns a descriptor to read data from. It is a file without a name:
+// kernel 3.10 has no memfd.
+func nameless(dir string, data []byte) (int, error) {
+	f, err := os.CreateTemp(dir, "content-")
+	if err != nil {
+		return -1, err
+	}
+	defer f.Close()
+	if err := os.Remove(f.Name()); err != nil {
+		return -1, err
+	}
+	if _, err := f.WriteAt(data, 0); err != nil {
+		return -1, err
+	}
+	return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+}
+
+// addScripts sends the action scripts that the node runs for the container.
+func (b *backup) addScripts(private string) error {
+	c, err := walk.Open(b.job.Node.Scripts)
+	if err != nil {
+		return fmt.Errorf("action scripts: %w", err)
+	}
+	prefix := b.place.CTID + "."
+	c.Skip = func(path string) bool {
+		return !strings.HasPrefix(path, prefix) || strings.HasSuffix(path, ".conf")
+	}
+	b.addTree(c, private+scriptFolder, device(b.container.UUID, "scripts"), func(it *item) bool { return it.Kind != Directory })
+	return nil
+}
+
+// addPrivate sends the private area less what belongs to the disks' storage and
+// what is meaningless elsewhere.
+func (b *backup) addPrivate(private string) error {
+	c, err := walk.Open(b.place.Private)
+	if err != nil {
+		return fmt.Errorf("private area: %w", err)
+	}
+	storage := map[string]bool{ownFolder: true, ".lck": true, ".uptime": true}
+	hdd := map[string]bool{}
+	for _, v := range b.volumes {
+		for _, f := range v.disk.Files() {
+			if rel, err := filepath.Rel(b.place.Private, f); err == nil {
+				storage[rel] = true
+			}
+		}
+	}
+	if conf, err := b.place.Config.Disks(b.place.Private); err == nil {
+		for _, d := range conf {
+			if rel, err := filepath.Rel(b.place.Private, d.Dir); err == nil && d.Dir != "" {
+				hdd[rel] = true
+			}
+		}
+	}
+	c.Skip = func(path string) bool {
+		dir, name := filepath.Split(path)
+		// Images of any age: root.hds, its deltas, its mount directory.
+		image := hdd[strings.TrimSuffix(dir, "/")] && (strings.Contains(name, ".hds") || strings.HasPrefix(name, "DiskDescriptor.xml") || name == ".statfs")
+		return storage[path] || image
+	}
+	b.addTree(c, strings.TrimSuffix(private, "/"), device(b.container.UUID, "private"), nil)
+	return nil
+}
+
+// addVolumes sends the disks, the root disk last.
+func (b *backup) addVolumes() error {
+	order := append([]*volume(nil), b.volumes...)
+	sort.SliceStable(order, func(i, j int) bool { return len(order[i].catalogue) > len(order[j].catalogue) })
+	devices := map[uint64]string{}
+	for _, v := range order {
+		c, err := walk.Open(v.dir)
+		if err != nil {
+			return fmt.Errorf("snapshot of disk %s: %w", v.mountName(), err)
+		}
+		c.Skip = b.skip(v)
+		dev := device(b.container.UUID, v.conf.UUID)
+		for devices[dev] != "" {
+			dev++ // the daemon takes equal pairs of device and inode for hard links
+		}
+		devices[dev] = v.conf.UUID
+		name := treeRoot + b.container.UUID
+		if v.catalogue != "" {
+			name += "/" + v.catalogue
+		} else {
+			b.hiddenBelowMounts(v)
+		}
+		b.addTree(c, name, dev, nil)
+	}
+	return nil
+}
+
+// skip returns what is left out of a disk: files of the file system itself, what
+// another disk hides, and what options exclude.
+func (b *backup) skip(v *volume) func(path string) bool {
+	hidden := map[string]bool{}
+	for _, o := range b.volumes {
+		if o != v && o.catalogue != "" {
+			hidden[o.catalogue] = true
+		}
+	}
+	// The balloon file's name is fixed by libploop (BALLOON_FNAME); the quota
+	// files are the kernel's own, their content is sent as text.
+	own := map[string]bool{
+		"lost+found": true, ".balloon-c3a5ae3d-ce7f-43c4-a1ea-c61e2b4504e8": true,
+		"aquota.user": true, "aquota.group": true,
+	}
+	return func(path string) bool {
+		if own[path] {
+			return true
+		}
+		full := path
+		if v.catalogue != "" {
+			full = v.catalogue + "/" + path
+		}
+		if hidden[full] {
+			return true
+		}
+		if b.excluded(full) {
+			b.count.excluded++
+			return true
+		}
+		return false
+	}
+}
+
+// addTree sends what a cursor finds under the name given. want, if set, chooses.
+func (b *backup) addTree(c *walk.Cursor, name string, dev uint64, want func(*item) bool) {
+	b.stream.close = append(b.stream.close, c.Close)
+	b.stream.parts = append(b.stream.parts, func() (*item, error) {
+		for {
+			e, err := c.Next()
+			if err != nil {
+				return nil, err
+			}
+			it := fileItem(e, name, dev)
+			if e.Crossing {
+				b.job.Log.Warnf("not saved: another file system is mounted at %s", text.Name(it.Name))
+			}
+			if it.Stat.Mode&unix.S_IFMT == unix.S_IFSOCK {
+				b.count.sockets++
+				continue
+			}
+			if want == nil || want(it) {
+				return it, nil
+			}
+		}
+	})
+}
+
+// fileItem makes an item of what a walk has found.
+func fileItem(e *walk.Entry, name string, dev uint64) *item {
+	it := &item{Entry: Entry{Kind: Special, Name: name, Stat: e.Stat}, xattrs: e.Xattrs}
+	if e.Path != "" {
+		it.Name += "/" + e.Path
+	}
+	it.Stat.Dev = dev
+	switch e.Stat.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		it.Kind, it.open = Regular, e.Open
+		if e.Stat.Size == 0 {
+			it.Kind = Empty
+		}
+	case unix.S_IFDIR:
+		it.Kind = Directory
+		it.Name += "/"
+	case unix.S_IFLNK:
+		it.Kind, it.Link = Symlink, e.Link
+	}
+	return it
+}
+
+// device returns a device number for a part of a container: the same at every
+// run, where the kernel gives a mounted snapshot another one each time.
+func device(uuid, part string) uint64 {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, uuid+"/"+part)
+	return uint64(h.Sum32()) | 1<<32
+}

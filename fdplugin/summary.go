@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+)
+
+// counters are the figures of one backup.
+type counters struct {
+	files, dirs, links, specials, hardLinks int64
+	// bytes is the content of files as their sizes say.
+	bytes int64
+	// failed are files that are not saved, or not completely; excluded were left
+	// out by options, sockets because they have nothing to save.
+	failed, excluded, sockets int64
+	// complete: the list of files came to its end.
+	complete bool
+}
+
+func (c *counters) add(e *Entry) {
+	switch e.Kind {
+	case Regular, Empty:
+		c.files++
+		c.bytes += e.Stat.Size
+	case Directory:
+		c.dirs++
+	case Symlink:
+		c.links++
+	case Special:
+		c.specials++
+	case HardLink:
+		c.hardLinks++
+	case Object:
+	}
+}
+
+// summary writes the last line of a backup.
+func (b *backup) summary() {
+	c := &b.count
+	words := []string{
+		text.Count(c.files) + " files",
+		text.Count(c.dirs) + " directories",
+		text.Count(c.links) + " symbolic links",
+	}
+	for _, w := range []struct {
+		n    int64
+		what string
+	}{{c.hardLinks, "hard links"}, {c.specials, "devices and fifos"}} {
+		if w.n > 0 {
+			words = append(words, text.Count(w.n)+" "+w.what)
+		}
+	}
+	left := fmt.Sprintf("%s not saved", text.Count(c.failed))
+	if c.excluded > 0 {
+		left += fmt.Sprintf(", %s left out by excluded_backup_paths (directories with all they hold)", text.Count(c.excluded))
+	}
+	if c.sockets > 0 {
+		left += fmt.Sprintf(", %s sockets", text.Count(c.sockets))
+	}
+	b.job.Log.Infof("container %s saved: %s; %s in files; %s; snapshot existed %s, of it merge %s",
+		b.container.Name, strings.Join(words, ", "), text.Size(c.bytes), left,
+		text.Duration(time.Since(b.started)), text.Duration(b.merge))
+}
