@@ -9,4 +9,7 @@ require (
 	golang.org/x/text v0.43.0
 )
 
-require github.com/cyphar/filepath-securejoin v0.7.0 // indirect
+require (
+	github.com/cyphar/filepath-securejoin v0.7.0 // indirect
+	github.com/sirupsen/logrus v1.10.2 // indirect
+)

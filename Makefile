@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: AGPL-3.0-only
+#
+# make demo        the whole story on a node of its own: see README.md
+# make test        everything is tested (needs root; at most 35 minutes)
+# make test-full   the same without a limit of time
+# make build       build/vz7ct-fd.so
+# make unit        unit tests alone: no root, under 30 seconds
+#
+# Variables, each with an example:
+#   GO=/usr/local/go/bin/go       the Go tool
+#   CC=gcc-12                     the C compiler
+#   VERSION=0.1.0                 what the plugin calls itself; default: git describe
+#   E2E_BAREOS=/opt/bareos        run the e2e scenarios on the Bareos installed there
+#   E2E_BAREOS_FD=/opt/fd/sbin/bareos-fd   with the File Daemon of another release
+
+SHELL := /bin/bash
+GO ?= go
+CC ?= gcc
+VERSION ?= $(shell git describe --always --dirty --tags 2>/dev/null || echo unversioned)
+DATE ?= $(shell git log -1 --format=%cs 2>/dev/null || echo undated)
+BUILD := build
+
+export CGO_ENABLED := 1
+export CC
+
+.PHONY: build
+build: $(BUILD)/vz7ct-fd.so
+
+# The oldest C library that the plugin must run with is CentOS 7's, 2.17: it is
+# linked against stubs that have nothing newer. It exports two symbols.
+$(BUILD)/vz7ct-fd.so: FORCE $(BUILD)/glibc217/libc.so
+	CGO_CFLAGS='-O2 -g -Wall -fvisibility=hidden -DPLUGIN_VERSION="\"$(VERSION)\"" -DPLUGIN_DATE="\"$(DATE)\""' \
+	CGO_LDFLAGS='-L$(CURDIR)/$(BUILD)/glibc217' \
+	$(GO) build -trimpath -buildmode=c-shared -o $@ \
+	  -ldflags '-X main.version=$(VERSION) -linkmode external -extldflags "-Wl,-z,defs -Wl,--version-script=$(CURDIR)/cgo/exports.map -Wl,--no-as-needed -lpthread"' \
+	  ./cgo
+	@rm -f $(BUILD)/vz7ct-fd.h
+
+$(BUILD)/glibc217/libc.so: cgo/glibc217.sh
+	cgo/glibc217.sh $(BUILD)/glibc217
+
+.PHONY: unit
+unit:
+	$(GO) test ./...
+
+.PHONY: FORCE clean
+FORCE:
+clean:
+	rm -rf $(BUILD)

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+#include <string.h>
+
+#include "bacula.h"
+#include "job.h"
+#include "plugin.h"
+
+/* Numbers that both versions share. */
+enum { RC_OK = 0, RC_STOP = 1, RC_ERROR = 2, RC_MORE = 3 };
+enum {
+	EVENT_END_BACKUP_JOB = 4, EVENT_END_RESTORE_JOB = 6,
+	EVENT_BACKUP_COMMAND = 9, EVENT_ESTIMATE_COMMAND = 11, EVENT_LEVEL = 12,
+	EVENT_CANCEL = 14, EVENT_RESTORE_OBJECT = 18
+};
+enum { VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_FILE_INDEX = 23 };
+enum {
+	FT_LNKSAVED = 1, FT_REGE = 2, FT_REG = 3, FT_LNK = 4, FT_DIREND = 5,
+	FT_SPEC = 6, FT_RAW = 16, FT_FIFO = 17, FT_RESTORE_FIRST = 25
+};
+enum { CF_SKIP = 1, CF_ERROR = 2, CF_EXTRACT = 3, CF_CREATED = 4 };
+enum { ACL_BACKUP = 1, ACL_RESTORE = 2, XATTR_BACKUP = 3, XATTR_RESTORE = 4 };
+#define FO_OFFSETS	(UINT64_C(1) << 30)
+
+static const struct bacula_core * core;
+
+/* Release 15 has one message type more before M_FATAL. */
+static int
+is15(void)
+{
+
+	return (core->version == BACULA15_INTERFACE);
+}
+
+static struct job *
+job_of(struct bacula_ctx * ctx)
+{
+
+	return (ctx == NULL ? NULL : ctx->plugin_private);
+}
+
+static void
+say(struct job * j, enum severity severity, const char * text)
+{
+	/* M_INFO 6, M_WARNING 5, M_ERROR 4, M_FATAL 3 in 9. */
+	static const int types[] = { 0, 6, 5, 4, 3 };
+
+	if (severity == SAY_DEBUG)
+		core->debugMessage(j->ctx, PLUGIN_NAME, 0, 150, "%s\n", text);
+	else
+		core->jobMessage(j->ctx, PLUGIN_NAME, 0,
+		    types[severity] + is15(), 0, "%s\n", text);
+}
+
+static const char *
+job_name(struct job * j)
+{
+	const char * name = NULL;
+
+	core->getValue(j->ctx, VALUE_JOB_NAME, &name);
+	return (name);
+}
+
+static const char *
+release(struct job * j)
+{
+	const char * text = NULL;
+
+	core->getValue(j->ctx, is15() ? 18 : 17, &text);
+	return (text);
+}
+
+static int
+file_index(struct job * j)
+{
+	int index = 0;
+
+	core->getValue(j->ctx, VALUE_FILE_INDEX, &index);
+	return (index);
+}
+
+static enum health
+health(struct job * j)
+{
+	int status = 0;
+
+	core->getValue(j->ctx, VALUE_JOB_STATUS, &status);
+	if (status == 'A' || status == 'f')
+		return (HEALTH_FAILED);
+	return (status == 'E' ? HEALTH_ERRORS : HEALTH_GOOD);
+}
+
+static const struct daemon daemon_calls = {
+	FAMILY_BACULA, say, job_name, release, file_index, health
+};
+
+static int
+newPlugin(struct bacula_ctx * ctx)
+{
+
+	if ((ctx->plugin_private = job_new(&daemon_calls, ctx)) == NULL)
+		return (RC_ERROR);
+	return (RC_OK);
+}
+
+static int
+freePlugin(struct bacula_ctx * ctx)
+{
+
+	job_free(job_of(ctx));
+	ctx->plugin_private = NULL;
+	return (RC_OK);
+}
+
+static int
+pluginValue(struct bacula_ctx * ctx, int var, void * value)
+{
+
+	(void)ctx;
+	(void)var;
+	(void)value;
+	return (RC_ERROR);
+}
+
+static int
+handlePluginEvent(struct bacula_ctx * ctx, struct bacula_event * event, void * value)
+{
+	struct job * j = job_of(ctx);
+	const struct bacula_object * o;
+	int rc = 0;
+
+	/* Every event comes here, registered or not. */
+	if (j == NULL)
+		return (RC_OK);
+	switch (event->type) {
+	case EVENT_LEVEL:
+		/* Of any job: it must not wake up the Go side. */
+		j->level = (int)(intptr_t)value;
+		break;
+	case EVENT_RESTORE_OBJECT:
+		if ((o = value) != NULL && o->object_name != NULL && o->object != NULL)
+			job_object(j, o->object_name, o->object, o->object_len);
+		break;
+	case EVENT_BACKUP_COMMAND:
+	case EVENT_ESTIMATE_COMMAND:
+		rc = job_start_backup(j, value,
+		    event->type == EVENT_ESTIMATE_COMMAND);
+		break;
+	case EVENT_END_BACKUP_JOB:
+		job_end_backup(j);
+		break;
+	case EVENT_END_RESTORE_JOB:
+		job_end_restore(j);
+		break;
+	case EVENT_CANCEL:
+		job_cancel(j);
+		break;
+	default:
+		break;
+	}
+	return (rc == 0 ? RC_OK : RC_ERROR);
+}
+
+/* Fill the members that the two layouts have under the same names. */
+#define FILL(sp, e) do {						\
+	(sp)->type = types[(e)->kind];					\
+	(sp)->statp = (e)->st;						\
+	(sp)->no_read = (e)->kind != KIND_REGULAR;			\
+	if ((e)->kind == KIND_OBJECT) {					\
+		(sp)->object_name = (e)->name;				\
+		(sp)->object = (e)->data;				\
+		(sp)->object_len = (e)->data_len;			\
+		break;							\
+	}								\
+	(sp)->fname = (e)->name;					\
+	(sp)->link = (e)->kind == KIND_DIRECTORY ? (e)->name : (e)->link; \
+	(sp)->LinkFI = (e)->link_index;					\
+	if ((e)->pieces)						\
+		(sp)->flags |= FO_OFFSETS;				\
+} while (0)
+
+static int
+startBackupFile(struct bacula_ctx * ctx, void * packet)
+{
+	/* By enum kind. */
+	static const int types[] = { FT_REG, FT_REGE, FT_DIREND, FT_LNK, FT_SPEC,
+		FT_LNKSAVED, FT_RESTORE_FIRST };
+	struct job * j = job_of(ctx);
+	struct bacula15_save * sp15 = packet;
+	struct bacula9_save * sp9 = packet;
+
+	if (j == NULL)
+		return (RC_ERROR);
+	/* Any answer but OK ends the list of files without a message. */
+	if (job_next(j, FLAG_HARDLINKS | FLAG_XATTRS) < 0)
+		return (RC_STOP);
+	if (is15())
+		FILL(sp15, &j->entry);
+	else
+		FILL(sp9, &j->entry);
+	return (RC_OK);
+}
+
+static int
+endBackupFile(struct bacula_ctx * ctx)
+{
+	struct job * j = job_of(ctx);
+
+	return (j != NULL && job_done(j) ? RC_MORE : RC_OK);
+}
+
+static int
+startRestoreFile(struct bacula_ctx * ctx, const char * cmd)
+{
+	struct job * j = job_of(ctx);
+
+	if (j == NULL || job_start_restore(j, cmd) < 0)
+		return (RC_ERROR);
+	return (RC_OK);
+}
+
+static int
+endRestoreFile(struct bacula_ctx * ctx)
+{
+	struct job * j = job_of(ctx);
+
+	if (j != NULL)
+		job_end_file(j);
+	return (RC_OK);
+}
+
+static int
+pluginIO(struct bacula_ctx * ctx, struct bacula_io * p)
+{
+	struct job * j = job_of(ctx);
+	struct io io;
+
+	if (j == NULL)
+		return (RC_ERROR);
+	memset(&io, 0, sizeof(io));
+	io.func = (enum io_func)p->func;
+	io.count = p->count;
+	io.flags = p->flags;
+	io.buf = p->buf;
+	io.name = p->fname;
+	io.whence = p->whence;
+	io.offset = p->offset;
+	job_io(j, &io);
+	p->status = io.status;
+	p->io_errno = io.error;
+	p->lerror = 0;
+	p->win32 = false;
+	if (io.func == IO_READ || io.func == IO_SEEK)
+		p->offset = io.offset;
+	return (io.status < 0 ? RC_ERROR : RC_OK);
+}
+
+static enum kind
+kind_of(int type)
+{
+
+	switch (type) {
+	case FT_LNKSAVED:
+		return (KIND_HARDLINK);
+	case FT_LNK:
+		return (KIND_SYMLINK);
+	case FT_DIREND:
+		return (KIND_DIRECTORY);
+	case FT_SPEC:
+	case FT_RAW:
+	case FT_FIFO:
+		return (KIND_SPECIAL);
+	default:
+		return (KIND_REGULAR);
+	}
+}
+
+static int
+createFile(struct bacula_ctx * ctx, struct bacula_restore * rp)
+{
+	/* By enum answer. */
+	static const int status[] = { CF_SKIP, CF_CREATED, CF_EXTRACT };
+	/* stream, data_stream, type ...; 15 has plugin_mode before them. */
+	const int32_t * head = rp->head + is15();
+	struct job * j = job_of(ctx);
+	struct restored r;
+	enum answer answer;
+
+	if (j == NULL)
+		return (RC_ERROR);
+	memset(&r, 0, sizeof(r));
+	r.name = rp->ofname;
+	r.link = rp->olname;
+	r.where = rp->where;
+	r.kind = kind_of(head[2]);
+	r.replace = rp->replace;
+	r.sparse = sparse_stream(head[1]);
+	r.st = rp->statp;
+	if (job_create(j, &r, &answer) < 0) {
+		rp->create_status = CF_ERROR;
+		return (RC_ERROR);
+	}
+	rp->create_status = status[answer];
+	return (RC_OK);
+}
+
+static int
+setFileAttributes(struct bacula_ctx * ctx, struct bacula_restore * rp)
+{
+
+	/* They are set when the file is done: attributes come later. */
+	(void)ctx;
+	(void)rp;
+	return (RC_OK);
+}
+
+static int
+handleXACLdata(struct bacula_ctx * ctx, struct bacula_xacl * x)
+{
+	struct job * j = job_of(ctx);
+
+	if (j == NULL)
+		return (RC_ERROR);
+	switch (x->func) {
+	case ACL_BACKUP:
+		/* ACLs travel as extended attributes. */
+		x->count = 0;
+		return (RC_OK);
+	case XATTR_BACKUP:
+		return (job_pack_xattrs(j, &x->content, &x->count) < 0 ?
+		    RC_ERROR : RC_OK);
+	case XATTR_RESTORE:
+		return (job_unpack_xattrs(j, x->content, x->count) < 0 ?
+		    RC_ERROR : RC_OK);
+	case ACL_RESTORE:
+	default:
+		return (RC_OK);
+	}
+}
+
+static struct bacula_info info = {
+	sizeof(struct bacula_info), 0, PLUGIN_MAGIC, PLUGIN_LICENSE, PLUGIN_AUTHOR,
+	PLUGIN_DATE, PLUGIN_VERSION, PLUGIN_DESCRIPTION
+};
+
+static struct bacula_functions functions = {
+	0, 0, newPlugin, freePlugin, pluginValue, pluginValue, handlePluginEvent,
+	startBackupFile, endBackupFile, startRestoreFile, endRestoreFile, pluginIO,
+	createFile, setFileAttributes, NULL, handleXACLdata, { NULL }
+};
+
+/**
+ * bacula_load(calls, pinfo, pfunctions):
+ * Answer a Bacula daemon, whose functions are ${calls}, in its own version.
+ */
+int
+bacula_load(const struct bacula_core * calls, const struct bacula_info ** pinfo,
+    const struct bacula_functions ** pfunctions)
+{
+
+	core = calls;
+	info.version = calls->version;
+	functions.version = calls->version;
+	functions.size = is15() ? BACULA15_FUNCTIONS_SIZE : BACULA9_FUNCTIONS_SIZE;
+	*pinfo = &info;
+	*pfunctions = &functions;
+	return (0);
+}

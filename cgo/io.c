@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "_cgo_export.h"
+#include "job.h"
+
+/*
+ * The bytes of a file never cross into Go: Go opens and closes, the rest is done
+ * here.  The daemons' signal handlers are installed without SA_RESTART, so every
+ * call is repeated when a signal interrupts it.
+ */
+
+static void
+fail(struct io * io, int error)
+{
+
+	io->status = -1;
+	io->error = error;
+}
+
+static void
+open_backup(struct job * j, struct io * io)
+{
+	int error = ENOENT;
+
+	/*
+	 * After a directory as the last file of a FileSet, Bareos 19 to 26 open
+	 * the next ordinary file through the plugin: it gets that file.
+	 */
+	if (j->entry.name == NULL || strcmp(io->name, j->entry.name) != 0) {
+		j->foreign = 1;
+		do {
+			j->fd = open(io->name, O_RDONLY | O_CLOEXEC |
+			    (io->flags & O_NOATIME));
+		} while (j->fd < 0 && errno == EINTR);
+		if (j->fd < 0)
+			return (fail(io, errno));
+		io->fd = j->fd;
+		return;
+	}
+	j->fd = goOpenFile(j->handle, &error);
+	if (j->fd < 0)
+		return (fail(io, error));
+	j->pieces = j->entry.pieces;
+	j->size = j->entry.st.st_size;
+	j->pos = j->data_end = 0;
+	j->tail_sent = 0;
+	if (!j->pieces)
+		io->fd = j->fd;
+}
+
+static void
+open_restore(struct job * j, struct io * io)
+{
+
+	/* Nodes and links have no content, and need no open file. */
+	j->fd = goOpenRestored(j->handle);
+	if (j->fd >= 0 && !j->sparse)
+		io->fd = j->fd;
+}
+
+/* Find the next piece of data at or behind j->pos.  Return 0 at the end. */
+static int
+find_piece(struct job * j)
+{
+	off_t data, hole;
+
+	if (j->pos < j->data_end)
+		return (1);
+	data = lseek(j->fd, j->pos, SEEK_DATA);
+	if (data < 0 && errno == EINVAL) {
+		/* The file system does not tell: all of it is data. */
+		j->data_end = j->size;
+		return (j->pos < j->data_end);
+	}
+	if (data < 0)
+		return (0);
+	hole = lseek(j->fd, data, SEEK_HOLE);
+	j->pos = data;
+	j->data_end = hole < 0 ? j->size : hole;
+	return (j->pos < j->data_end);
+}
+
+/*
+ * Read of a file with holes: one piece after another, each with its offset.  If
+ * the file ends in a hole, its last byte is sent, so that whoever restores it
+ * gets its size right.
+ */
+static void
+read_piece(struct job * j, struct io * io)
+{
+	ssize_t n;
+	int64_t want = io->count;
+
+	if (!find_piece(j)) {
+		io->status = 0;
+		if (j->tail_sent || j->pos >= j->size || io->count < 1)
+			return;
+		j->tail_sent = 1;
+		io->buf[0] = 0;
+		io->offset = j->size - 1;
+		io->status = 1;
+		return;
+	}
+	if (want > j->data_end - j->pos)
+		want = j->data_end - j->pos;
+	do {
+		n = pread(j->fd, io->buf, (size_t)want, j->pos);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return (fail(io, errno));
+	io->offset = j->pos;
+	io->status = (int32_t)n;
+	j->pos += n;
+	/* The last piece reached the end: there is no hole to mark. */
+	if (n == 0 || j->pos >= j->size)
+		j->tail_sent = 1;
+}
+
+static void
+read_plain(struct job * j, struct io * io)
+{
+	ssize_t n;
+
+	do {
+		n = read(j->fd, io->buf, (size_t)io->count);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return (fail(io, errno));
+	io->status = (int32_t)n;
+}
+
+static void
+write_all(struct job * j, struct io * io)
+{
+	int32_t done = 0;
+	ssize_t n;
+	off_t at;
+
+	if (j->fd < 0) {
+		/* Content for a node: there is none to be had. */
+		io->status = io->count;
+		return;
+	}
+	if (j->sparse && io->count == 1 && io->buf[0] == 0) {
+		/* The mark of a hole at the end; the size is set at last. */
+		at = lseek(j->fd, 0, SEEK_CUR);
+		if (at == j->size - 1) {
+			io->status = 1;
+			return;
+		}
+	}
+	while (done < io->count) {
+		n = write(j->fd, io->buf + done, (size_t)(io->count - done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			j->broken = 1;
+			return (fail(io, errno));
+		}
+		done += (int32_t)n;
+	}
+	io->status = done;
+}
+
+static void
+seek(struct job * j, struct io * io)
+{
+	off_t at;
+
+	if (j->fd < 0) {
+		io->offset = 0;
+		return;
+	}
+	if ((at = lseek(j->fd, io->offset, io->whence)) < 0) {
+		fail(io, errno);
+		io->offset = -1;
+		return;
+	}
+	io->offset = at;
+}
+
+static void
+close_file(struct job * j)
+{
+
+	if (j->foreign && j->fd >= 0)
+		close(j->fd);
+	else if (!j->restoring && j->fd >= 0)
+		goCloseFile(j->handle);
+	/* A restored file stays open until its attributes are set. */
+	j->fd = -1;
+	j->foreign = 0;
+}
+
+/**
+ * job_io(j, io):
+ * Do one I/O call of the daemon.
+ */
+void
+job_io(struct job * j, struct io * io)
+{
+	sigset_t old, set;
+
+	io->status = 0;
+	io->error = 0;
+	io->fd = -1;
+	switch (io->func) {
+	case IO_OPEN:
+	case IO_CLOSE:
+		/* These go through Go: see job.c. */
+		sigemptyset(&set);
+		sigaddset(&set, SIGUSR2);
+		pthread_sigmask(SIG_BLOCK, &set, &old);
+		if (io->func == IO_CLOSE)
+			close_file(j);
+		else if (j->restoring)
+			open_restore(j, io);
+		else
+			open_backup(j, io);
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		break;
+	case IO_READ:
+		if (j->fd < 0)
+			fail(io, EBADF);
+		else if (j->pieces && !j->foreign)
+			read_piece(j, io);
+		else
+			read_plain(j, io);
+		break;
+	case IO_WRITE:
+		write_all(j, io);
+		break;
+	case IO_SEEK:
+		seek(j, io);
+		break;
+	default:
+		fail(io, EINVAL);
+	}
+}
