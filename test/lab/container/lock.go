@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked says that another operation holds the container.
+var ErrLocked = errors.New("Cannot lock the Container") //nolint:staticcheck // the real tool's words
+
+// Lock takes the container's lock as libvzctl does: a file made by link(2) with the holder's number and what it does, and
+// a flock in the private area. A file whose holder is gone is removed by the next taker.
+func (c *Container) Lock(status string) (func(), error) {
+	name := filepath.Join(LockDir, c.CTID+".lck")
+	tmp := fmt.Sprintf("%s.%d", name, os.Getpid())
+	if err := os.WriteFile(tmp, fmt.Appendf(nil, "%d\n%s\n", os.Getpid(), status), 0o644); err != nil {
+		return nil, err
+	}
+	defer os.Remove(tmp) //nolint:errcheck // the link is what counts
+	for try := 0; ; try++ {
+		err := os.Link(tmp, name)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return nil, err
+		}
+		pid, word := holder(name)
+		if pid > 0 && unix.Kill(pid, 0) == nil && (status != "Starting" || word != "Backing") {
+			return nil, ErrLocked
+		}
+		if word == "Backing" && pid > 0 && unix.Kill(pid, 0) == nil {
+			return func() {}, nil // a start is let through while a backup holds the lock
+		}
+		if try == 3 {
+			return nil, ErrLocked
+		}
+		_ = os.Remove(name)
+	}
+	f, err := os.OpenFile(filepath.Join(c.Private(), ".lck"), os.O_RDWR|os.O_CREATE, 0o644)
+	if errors.Is(err, os.ErrNotExist) {
+		return func() { _ = os.Remove(name) }, nil // no private area: nothing to guard there
+	}
+	if err == nil {
+		err = flock(f)
+	}
+	if err != nil {
+		_ = os.Remove(name)
+		return nil, err
+	}
+	return func() {
+		_ = f.Close()
+		_ = os.Remove(name)
+	}, nil
+}
+
+func flock(f *os.File) error {
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(end) {
+			return errors.Join(ErrLocked, f.Close())
+		}
+	}
+}
+
+// holder reads a lock file: number, and first word of what is done.
+func holder(name string) (int, string) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return 0, ""
+	}
+	first, rest, _ := strings.Cut(string(b), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(first))
+	if err != nil {
+		return 0, ""
+	}
+	word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+	return pid, word
+}
