@@ -39,6 +39,12 @@ $(BUILD)/vz7ct-fd.so: FORCE $(BUILD)/glibc217/libc.so
 $(BUILD)/glibc217/libc.so: cgo/glibc217.sh
 	cgo/glibc217.sh $(BUILD)/glibc217
 
+# The test programs: the stand-in node, the comparer, the mini daemon.
+.PHONY: tools
+tools:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/lab ./test/lab/cmd/lab
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/compare ./test/compare/cmd/compare
+
 .PHONY: unit
 unit:
 	$(GO) test ./...

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Config is what the daemons are told.
+type Config struct {
+	Jobs []Job
+	// FD are further lines of the File Daemon's own resource.
+	FD string
+	// NoLabel keeps the Storage Daemon from labelling volumes: every job waits
+	// for one until Label is called.
+	NoLabel bool
+	// Wrap are words put before the File Daemon's command.
+	Wrap []string
+	// Env are assignments for the File Daemon.
+	Env []string
+}
+
+// Job is a backup job with its FileSet.
+type Job struct {
+	Name string
+	// Plugin are the FileSet's Plugin lines, without the plugin's name.
+	Plugin []string
+	// Options are the job's own options, without the plugin's name. Bacula 9.6
+	// has none: there they are added to each Plugin line.
+	Options string
+	// Files are plain File lines.
+	Files []string
+	// Block is added to the FileSet's Options.
+	Block string
+	// Plain leaves out what a FileSet for containers should have: HardLinks and
+	// XattrSupport.
+	Plain    bool
+	Accurate bool
+}
+
+// System is a Director, a Storage Daemon and a File Daemon.
+type System struct {
+	Node *Node
+	// Dir holds all files of the daemons.
+	Dir string
+	cfg Config
+	// family is what differs between Bacula and Bareos.
+	family family
+	ports  struct{ dir, fd, sd int }
+	procs  map[string]*exec.Cmd
+}
+
+// family drives one family of daemons.
+type family interface {
+	// configure writes all configuration files.
+	configure(*System) error
+	// commands returns how Storage Daemon, File Daemon and Director are started.
+	commands(*System) map[string][]string
+	// console returns the console's command.
+	console(*System) []string
+	// prepare makes the catalogue, release takes down what it has started.
+	prepare(*System) error
+	release(*System)
+	// jobOptions and restoreOptions say how options reach the plugin.
+	pluginLine(s *System, j Job, line string) string
+	restore(s *System, r Restore) (string, error)
+}
+
+// IsBareos reports whether the scenarios run on Bareos.
+func IsBareos() bool { return os.Getenv("E2E_BAREOS") != "" }
+
+// Start starts the daemons in a new directory.
+func Start(n *Node, dir string, cfg Config) (*System, error) {
+	s := &System{Node: n, Dir: dir, cfg: cfg, procs: map[string]*exec.Cmd{}}
+	if prefix := os.Getenv("E2E_BAREOS"); prefix != "" {
+		s.family = bareos{prefix}
+	} else {
+		s.family = bacula{}
+	}
+	for _, d := range []string{"dir", "sd", "fd", "volumes", "plugins", "log"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			return nil, err
+		}
+	}
+	// A link would be ignored by the daemons.
+	if out, err := command(time.Minute, "cp", Build("vz7ct-fd.so"), filepath.Join(dir, "plugins/")); err != nil {
+		return nil, fmt.Errorf("copy plugin: %w: %s", err, out)
+	}
+	if err := s.choosePorts(); err != nil {
+		return nil, err
+	}
+	if err := s.family.prepare(s); err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("catalogue: %w", err)
+	}
+	if err := s.family.configure(s); err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	for _, d := range []string{"sd", "fd", "dir"} {
+		if err := s.StartDaemon(d); err != nil {
+			s.Stop()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// choosePorts takes three free ports on loopback.
+func (s *System) choosePorts() error {
+	for _, p := range []*int{&s.ports.dir, &s.ports.fd, &s.ports.sd} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		*p = l.Addr().(*net.TCPAddr).Port
+	}
+	return nil
+}
+
+// StartDaemon starts one of dir, sd, fd and waits until it listens.
+func (s *System) StartDaemon(which string) error {
+	argv := s.family.commands(s)[which]
+	if which == "fd" {
+		argv = append(append([]string{Build("lab"), "exec", s.Node.Dir, "--"}, s.cfg.Wrap...), argv...)
+	}
+	log, err := os.OpenFile(filepath.Join(s.Dir, "log", which+".log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = filepath.Join(s.Dir, which)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if which == "fd" {
+		cmd.Env = append(os.Environ(), s.cfg.Env...)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start %s: %w", which, err)
+	}
+	s.procs[which] = cmd
+	port := map[string]int{"dir": s.ports.dir, "fd": s.ports.fd, "sd": s.ports.sd}[which]
+	if !listens(port, time.Minute) {
+		b, _ := os.ReadFile(log.Name())
+		return fmt.Errorf("%s does not listen: %s", which, b)
+	}
+	return nil
+}
+
+// listens waits until somebody listens on a port. It does not connect: the
+// daemons would take that for an attack.
+func listens(port int, limit time.Duration) bool {
+	want := fmt.Sprintf(":%04X 00000000:0000 0A", port)
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if b, err := os.ReadFile("/proc/net/tcp"); err == nil && strings.Contains(string(b), want) {
+			return true
+		}
+	}
+	return false
+}
+
+// Pid returns the File Daemon's process number.
+func (s *System) Pid() int { return s.procs["fd"].Process.Pid }
+
+// StopDaemon sends a signal to a daemon and waits for its end.
+func (s *System) StopDaemon(which string, sig syscall.Signal) {
+	cmd := s.procs[which]
+	if cmd == nil {
+		return
+	}
+	delete(s.procs, which)
+	_ = cmd.Process.Signal(sig)
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		<-done
+	}
+}
+
+// Stop ends all daemons.
+func (s *System) Stop() {
+	for _, d := range []string{"dir", "fd", "sd"} {
+		s.StopDaemon(d, syscall.SIGTERM)
+	}
+	s.family.release(s)
+}
+
+// Console runs console commands and returns what was printed.
+func (s *System) Console(lines ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	argv := s.family.console(s)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Stdin = strings.NewReader(strings.Join(append(lines, "quit"), "\n") + "\n")
+	cmd.WaitDelay = 5 * time.Second
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return string(out), errors.New("console: no end within 10 minutes")
+	}
+	if err != nil {
+		return string(out), fmt.Errorf("console: %w: %s", err, out)
+	}
+	return string(out), nil
+}
+
+var queued = regexp.MustCompile(`Job queued\. JobId=(\d+)`)
+
+// begin runs a console command that queues a job and returns its number.
+func (s *System) begin(line string) (int, error) {
+	out, err := s.Console(line)
+	if err != nil {
+		return 0, err
+	}
+	m := queued.FindStringSubmatch(out)
+	if m == nil {
+		return 0, fmt.Errorf("no job was queued: %s", out)
+	}
+	return strconv.Atoi(m[1])
+}
+
+// Begin starts a backup job and returns its number.
+func (s *System) Begin(job string, words ...string) (int, error) {
+	line := "run job=" + job + " "
+	if !strings.Contains(strings.Join(words, " "), "level=") {
+		line += "level=Full "
+	}
+	return s.begin(line + strings.Join(words, " ") + " yes")
+}
+
+// Backup runs a backup job to its end.
+func (s *System) Backup(job string, words ...string) (Result, error) {
+	id, err := s.Begin(job, words...)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.Wait(id)
+}
+
+// Restore is a restore command.
+type Restore struct {
+	// JobIDs are the jobs to restore from.
+	JobIDs []int
+	// Options are for the plugin, without its name.
+	Options string
+	// Files are names to restore; none means all.
+	Files []string
+	// Where is put before names, Regex changes them; Where "" is none.
+	Where, Regex string
+	// Replace is the console's word; "" is always.
+	Replace string
+	// Raw puts the options into the command as they are, with the plugin's name
+	// or without it (Bareos).
+	Raw bool
+}
+
+// Restore runs a restore to its end.
+func (s *System) Restore(r Restore) (Result, error) {
+	line, err := s.family.restore(s, r)
+	if err != nil {
+		return Result{}, err
+	}
+	id, err := s.begin(line)
+	if err != nil {
+		return Result{}, err
+	}
+	return s.Wait(id)
+}
+
+// restoreLine puts together what both consoles understand.
+func restoreLine(r Restore, client string) string {
+	var ids []string
+	for _, id := range r.JobIDs {
+		ids = append(ids, strconv.Itoa(id))
+	}
+	words := []string{"restore", "client=" + client, "restorejob=restore", "jobid=" + strings.Join(ids, ",")}
+	for _, f := range r.Files {
+		words = append(words, "file="+f)
+	}
+	switch {
+	case r.Regex != "":
+		words = append(words, "regexwhere="+r.Regex)
+	case r.Where != "":
+		words = append(words, "where="+r.Where)
+	default:
+		words = append(words, "where=/")
+	}
+	if r.Replace != "" {
+		words = append(words, "replace="+r.Replace)
+	}
+	if len(r.Files) == 0 {
+		words = append(words, "all")
+	}
+	return strings.Join(append(words, "done", "yes"), " ")
+}
+
+// Label makes a volume, for a system with NoLabel.
+func (s *System) Label(name string) error {
+	out, err := s.Console(fmt.Sprintf("label storage=S pool=P volume=%s slot=0", name), "mount storage=S slot=0")
+	if err != nil || !strings.Contains(out, "successfully created") {
+		return fmt.Errorf("label: %w: %s", err, out)
+	}
+	return nil
+}
+
+// Cancel cancels a job.
+func (s *System) Cancel(id int) error {
+	_, err := s.Console(fmt.Sprintf("cancel jobid=%d yes", id))
+	return err
+}
