@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+#include <stddef.h>
+
+#include "selftab.h"
+
+/* What the bad plugin can do wrong, what must be said of it, and where. */
+const struct fault_case fault_cases[] = {
+	/* Loading. */
+	{ "licence", "load-licence", PLAY_LOAD, ALL, false },
+	{ "magic", "load-magic", PLAY_LOAD, ALL, false },
+	{ "version", "load-version", PLAY_LOAD, ALL, false },
+	{ "info-size", "load-size", PLAY_LOAD, ALL, false },
+	{ "functions", "load-functions", PLAY_LOAD, ALL, false },
+	{ "null", "load-null", PLAY_LOAD, ALL, false },
+	{ "getacl", "load-getacl", PLAY_LOAD, BAREOS_ALL, false },
+	{ "load-call", "load-call", PLAY_LOAD, ALL, false },
+	{ "core-table", "core-touched", PLAY_LOAD, ALL, false },
+	{ "heap-info", "load-pointer", PLAY_LOAD, ALL, false },
+	{ "refuse-known", "load-return", PLAY_LOAD, ALL, false },
+	{ "unload-slow", "unload-slow", PLAY_LOAD, B25, false },
+	{ "accept-any", "load-refuse", PLAY_REFUSE, B25, false },
+	{ "refuse-call", "load-call", PLAY_REFUSE, B25, false },
+
+	/* Packets and memory. */
+	{ "pkt-end", "pkt-end", PLAY_BACKUP, ALL, false },
+	{ "pkt-size", "pkt-size", PLAY_BACKUP, ALL, false },
+	{ "filedes-72", "pkt-end", PLAY_BACKUP, NO_CORE, false },
+	{ "guard", "pkt-guard", PLAY_BACKUP, ALL, false },
+	{ "gap", "pkt-gap", PLAY_BACKUP, ALL, false },
+	{ "input", "pkt-input", PLAY_BACKUP, ALL, false },
+	{ "write-cmd", "pkt-input", PLAY_BACKUP, ALL, false },
+	{ "create-guard", "pkt-guard", PLAY_RESTORE, ALL, false },
+	{ "context", "context-touched", PLAY_BACKUP, ALL, false },
+	{ "stale", "stale-memory", PLAY_BACKUP, ALL, false },
+	{ "xattr-malloc", "memory-foreign", PLAY_BACKUP, BAREOS_ALL, false },
+	{ "free-foreign", "memory-foreign", PLAY_BACKUP, ALL, false },
+	{ "leak", "memory-leak", PLAY_BACKUP, ALL, false },
+
+	/* Process state. */
+	{ "sigmask", "sigmask", PLAY_BACKUP, ALL, false },
+	{ "sigusr2", "sigusr2", PLAY_BACKUP, ALL, false },
+	{ "fd-leak", "fd-leak", PLAY_BACKUP, ALL, false },
+	{ "fd-cloexec", "fd-cloexec", PLAY_BACKUP, ALL, false },
+	{ "fd-foreign", "fd-foreign", PLAY_BACKUP, CORE, false },
+	{ "fd-invalid", "fd-invalid", PLAY_BACKUP, CORE, false },
+	{ "fd-open", "fd-open", PLAY_BACKUP, CORE, false },
+	{ "fd-open", "fd-open", PLAY_RESTORE, CORE, false },
+	{ "threads", "thread-leak", PLAY_BACKUP, B25 | BAC15, false },
+	{ "hang", "call-hang", PLAY_BACKUP, B25, false },
+	{ "cancel-slow", "cancel-slow", PLAY_CANCEL, B25, false },
+
+	/* Events and messages. */
+	{ "new-plugin", "new-plugin", PLAY_BACKUP, ALL, false },
+	{ "register-99", "register-event", PLAY_BACKUP, ALL, false },
+	{ "unregistered", "not-found", PLAY_BACKUP, BAREOS_ALL, false },
+	{ "unregistered", "not-found", PLAY_RESTORE, BAREOS_ALL, false },
+	{ "event-stop", "event-return", PLAY_BACKUP, B17 | B21 | B22 | B23, false },
+	{ "event-term", "event-return", PLAY_BACKUP, ALL, false },
+	{ "command-silent", "command-silent", PLAY_BACKUP, ALL, false },
+	{ "foreign", "foreign-active", PLAY_FOREIGN, ALL, false },
+	{ "message-new", "message-early", PLAY_BACKUP, ALL, false },
+	{ "message-foreign", "message-early", PLAY_FOREIGN, BAREOS_ALL, false },
+	{ "format", "message-format", PLAY_BACKUP, ALL, false },
+	{ "type", "message-type", PLAY_BACKUP, ALL, false },
+	{ "type-0", "message-type", PLAY_BACKUP, ALL, false },
+	{ "null-text", "message-null", PLAY_BACKUP, ALL, false },
+	{ "long", "message-long", PLAY_BACKUP, ALL, false },
+	{ "context-dead", "context-dead", PLAY_BACKUP, ALL, false },
+	{ "core-thread", "core-thread", PLAY_BACKUP, ALL, true },
+	{ "get-null", "core-argument", PLAY_BACKUP, ALL, false },
+	{ "set-value", "core-argument", PLAY_BACKUP, ALL, false },
+	{ "checkfile", "checkfile", PLAY_FOREIGN, ALL, false },
+
+	/* Entries. */
+	{ "skip", "start-return", PLAY_BACKUP, ALL, false },
+	{ "more", "start-return", PLAY_BACKUP, ALL, false },
+	{ "stop-early", "start-return", PLAY_BACKUP, ALL, false },
+	{ "error", "start-return", PLAY_BACKUP, ALL, false },
+	{ "end-return", "end-return", PLAY_BACKUP, ALL, false },
+	{ "no-type", "entry-type", PLAY_BACKUP, ALL, false },
+	{ "fifo-type", "entry-type", PLAY_BACKUP, ALL, false },
+	{ "relative", "entry-name", PLAY_BACKUP, ALL, false },
+	{ "dir-noslash", "entry-dir", PLAY_BACKUP, ALL, false },
+	{ "link-null", "entry-link", PLAY_BACKUP, ALL, false },
+	{ "dir-first", "dir-order", PLAY_BACKUP, ALL, false },
+	{ "twice", "name-twice", PLAY_BACKUP, ALL, false },
+	{ "read-dir", "no-read", PLAY_BACKUP, ALL, false },
+	{ "no-data", "data-missing", PLAY_BACKUP, ALL, false },
+	{ "mode", "stat-mode", PLAY_BACKUP, ALL, false },
+	{ "ino0", "stat-fields", PLAY_BACKUP, ALL, false },
+	{ "inode-clash", "inode-clash", PLAY_BACKUP, ALL, false },
+	{ "inode-unstable", "inode-unstable", PLAY_PREVIOUS, ALL, false },
+	{ "linksaved", "linksaved", PLAY_BACKUP, BAREOS_ALL, false },
+	{ "link-fi", "link-fi", PLAY_BACKUP, BACULA_ALL, false },
+	{ "hardlink-lost", "hardlink-lost", PLAY_BACKUP, BACULA_ALL, false },
+	{ "offsets-encrypt", "offsets-encrypt", PLAY_ENCRYPT, ALL, false },
+	{ "offsets-core", "offsets-in-core", PLAY_OFFSETS, CORE, false },
+	{ "object", "object-fields", PLAY_BACKUP, ALL, false },
+	{ "dangling", "strings-gone", PLAY_BACKUP, ALL, false },
+
+	/* Reading and writing. */
+	{ "open-rc", "io-signal", PLAY_BACKUP, ALL, false },
+	{ "errno", "io-errno", PLAY_BACKUP, ALL, false },
+	{ "read-more", "io-status", PLAY_BACKUP, NO_CORE, false },
+	{ "touch", "io-touch", PLAY_BACKUP, NO_CORE, false },
+	{ "offset-back", "io-offset", PLAY_OFFSETS, ALL, false },
+	{ "short-data", "io-size", PLAY_BACKUP, NO_CORE, false },
+	{ "filedes-lost", "io-filedes", PLAY_BACKUP, CORE, false },
+	{ "core-no-fd", "io-in-core", PLAY_BACKUP, CORE, false },
+	{ "seek", "io-seek", PLAY_RESTORE, ALL, false },
+	{ "short-write", "io-status", PLAY_RESTORE, NO_CORE, false },
+
+	/* Attributes. */
+	{ "xattr-error", "xattr-return", PLAY_BACKUP, ALL, false },
+	{ "xattr-length", "xattr-fields", PLAY_BACKUP, ALL, false },
+	{ "xattr-big", "xattr-limit", PLAY_BACKUP, BAREOS_ALL, false },
+	{ "xattr-endless", "xattr-endless", PLAY_BACKUP, BAC9, false },
+
+	/* Restore. */
+	{ "restore-silent", "restore-silent", PLAY_RESTORE, ALL, false },
+	{ "create-rc", "create-return", PLAY_RESTORE, ALL, false },
+	{ "create-status", "create-status", PLAY_RESTORE, ALL, false },
+	{ "create-filedes", "create-filedes", PLAY_RESTORE, CORE, false },
+	{ "created-data", "data-dropped", PLAY_RESTORE, ALL, false },
+	{ "core-all", "xattr-dropped", PLAY_RESTORE, ALL, false },
+	{ "created-xattr", "xattr-dropped", PLAY_RESTORE, ALL & ~BAC15, false },
+	{ NULL, NULL, 0, 0, false }
+};
