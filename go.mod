@@ -5,11 +5,7 @@ go 1.26.0
 require (
 	github.com/gobwas/glob v1.1.0
 	github.com/hanwen/go-fuse/v2 v2.12.1
+	github.com/sirupsen/logrus v1.10.2
 	golang.org/x/sys v0.49.0
 	golang.org/x/text v0.43.0
-)
-
-require (
-	github.com/cyphar/filepath-securejoin v0.7.0 // indirect
-	github.com/sirupsen/logrus v1.10.2 // indirect
 )

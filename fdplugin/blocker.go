@@ -10,10 +10,10 @@ import (
 	"path"
 	"strings"
 
-	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/internal/exclude"
+	"github.com/bareos-contrib/vz7ct/internal/inroot"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 )
 
@@ -29,7 +29,7 @@ func openInRoot(root, path string) (*os.File, error) {
 }
 
 func openAtRoot(root *os.File, path string) (*os.File, error) {
-	h, err := pathrs.OpenatInRoot(root, path)
+	h, err := inroot.Open(root, path)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,9 @@ import (
 	"path"
 	"strings"
 
-	pathrs "github.com/cyphar/filepath-securejoin/pathrs-lite"
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/inroot"
 )
 
 // keep is how many directories of the path used last stay open.
@@ -106,7 +107,7 @@ func (t *Tree) follow(dir *os.File, name string, whole []string) (*os.File, erro
 	if err != nil {
 		return nil, fmt.Errorf("open directory %s: %w", p, err)
 	}
-	f, err := pathrs.OpenatInRoot(t.root, p)
+	f, err := inroot.Open(t.root, p)
 	if err != nil {
 		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, err)
 	}

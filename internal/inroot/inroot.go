@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+// Package inroot opens a path as a process would find it whose root directory is
+// a certain one: links on the way are followed, absolute ones start at that root,
+// and no ".." leads above it, whoever renames directories meanwhile.
+//
+// It uses openat2(2) where the kernel has it (5.6). Elsewhere it walks component
+// by component over open descriptors and never hands ".." to the kernel: going up
+// is going back to a descriptor that it came from. It opens places (O_PATH), never
+// content, and makes nothing.
+package inroot
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxLinks is how many links one path may lead over, as in the kernel.
+const maxLinks = 40
+
+// Open opens what path means below root. The caller closes the result. The last
+// component is followed too if it is a link.
+func Open(root *os.File, path string) (*os.File, error) {
+	f, err := byKernel(root, path)
+	switch {
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM), errors.Is(err, unix.E2BIG), errors.Is(err, unix.EINVAL):
+		// No such call here, or a filter that does not know it.
+	case errors.Is(err, unix.ENAMETOOLONG), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EXDEV):
+		// Too long as a whole, or renames all the time: the walk knows neither.
+	default:
+		return f, err
+	}
+	return byWalk(root, path)
+}
+
+func byKernel(root *os.File, path string) (*os.File, error) {
+	how := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	if path == "" {
+		path = "."
+	}
+	for {
+		fd, err := unix.Openat2(int(root.Fd()), path, &how)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		return os.NewFile(uintptr(fd), path), nil
+	}
+}
+
+// byWalk keeps the directories it came through, the root first.
+func byWalk(root *os.File, path string) (*os.File, error) {
+	fail := func(err error) (*os.File, error) { return nil, &os.PathError{Op: "open", Path: path, Err: err} }
+	stack, err := begin(root)
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { stack.close() }()
+	links := 0
+	for todo := strings.Split(path, "/"); len(todo) > 0; {
+		name := todo[0]
+		todo = todo[1:]
+		switch name {
+		case "", ".":
+			// What a slash follows must be a directory.
+			if len(stack) > 0 && !isDir(stack.top()) {
+				return fail(unix.ENOTDIR)
+			}
+			continue
+		case "..":
+			if !isDir(stack.top()) {
+				return fail(unix.ENOTDIR)
+			}
+			stack.up()
+			continue
+		}
+		f, err := openat(stack.top(), name)
+		if err != nil {
+			return fail(err)
+		}
+		target, link, err := readlink(f)
+		if err != nil {
+			f.Close()
+			return fail(err)
+		}
+		if !link {
+			stack = append(stack, f)
+			continue
+		}
+		f.Close()
+		if links++; links > maxLinks {
+			return fail(unix.ELOOP)
+		}
+		if strings.HasPrefix(target, "/") {
+			stack.toRoot()
+		}
+		todo = append(strings.Split(target, "/"), todo...)
+	}
+	f := stack.top()
+	stack = stack[:len(stack)-1]
+	return f, nil
+}
+
+// places are the open directories on the way, the root first.
+type places []*os.File
+
+func begin(root *os.File) (places, error) {
+	f, err := openat(root, ".")
+	if err != nil {
+		return nil, err
+	}
+	return places{f}, nil
+}
+
+func (p places) top() *os.File { return p[len(p)-1] }
+
+// up goes back one directory; from the root to the root.
+func (p *places) up() {
+	if n := len(*p); n > 1 {
+		(*p)[n-1].Close()
+		*p = (*p)[:n-1]
+	}
+}
+
+func (p *places) toRoot() {
+	for len(*p) > 1 {
+		p.up()
+	}
+}
+
+func (p places) close() {
+	for _, f := range p {
+		f.Close()
+	}
+}
+
+func openat(dir *os.File, name string) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(int(dir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), name), nil
+	}
+}
+
+func isDir(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}
+
+// readlink returns the target if the open place is a link.
+func readlink(f *os.File) (target string, link bool, err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return "", false, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return "", false, nil
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(f.Fd()), "", buf)
+	if err != nil {
+		return "", false, err
+	}
+	if n == 0 {
+		return "", false, unix.ENOENT
+	}
+	return string(buf[:n]), true, nil
+}
