@@ -147,7 +147,8 @@ handlePluginEvent(struct bareos_ctx * ctx, struct bareos_event * event, void * v
 		break;
 	case EVENT_RESTORE_OBJECT:
 		if ((o = value) != NULL && o->object_name != NULL && o->object != NULL)
-			job_object(j, o->object_name, o->object, o->object_len);
+			job_object(j, o->object_name, o->JobId, o->object,
+			    o->object_len);
 		break;
 	case EVENT_BACKUP_COMMAND:
 	case EVENT_ESTIMATE_COMMAND:

@@ -45,9 +45,9 @@ func goOptions(h C.uintptr_t, s *C.char) {
 }
 
 //export goObject
-func goObject(h C.uintptr_t, name, data *C.char, n C.int) {
+func goObject(h C.uintptr_t, name *C.char, jobID C.uint32_t, data *C.char, n C.int) {
 	guard(h, none{}, func(j *fdplugin.Job) none {
-		j.AddObject(C.GoString(name), C.GoBytes(unsafe.Pointer(data), max(n, 0)))
+		j.AddObject(C.GoString(name), int(jobID), C.GoBytes(unsafe.Pointer(data), max(n, 0)))
 		return none{}
 	})
 }

@@ -116,16 +116,18 @@ job_options(struct job * j, const char * s)
 }
 
 /**
- * job_object(j, name, data, len):
- * Take a restore object.
+ * job_object(j, name, id, data, len):
+ * Take the restore object ${name} that job number ${id} has made.
  */
 void
-job_object(struct job * j, const char * name, const char * data, int len)
+job_object(struct job * j, const char * name, uint32_t id, const char * data,
+    int len)
 {
 	sigset_t old;
 
 	shield(&old);
-	goObject(handle(j), (char *)(uintptr_t)name, (char *)(uintptr_t)data, len);
+	goObject(handle(j), (char *)(uintptr_t)name, id,
+	    (char *)(uintptr_t)data, len);
 	unshield(&old);
 }
 

@@ -131,7 +131,7 @@ struct io {
 struct job *job_new(const struct daemon *, void *);
 void job_free(struct job *);
 void job_options(struct job *, const char *);
-void job_object(struct job *, const char *, const char *, int);
+void job_object(struct job *, const char *, uint32_t, const char *, int);
 int job_start_backup(struct job *, const char *, int);
 int job_next(struct job *, unsigned);
 int job_done(struct job *);

@@ -114,8 +114,9 @@ func (j *Job) AddOptions(s string) { j.layers.add(s) }
 // SetLevel takes the daemon's letter of the job's level.
 func (j *Job) SetLevel(level byte) { j.level = level }
 
-// AddObject takes a restore object. Objects of other plugins are ignored.
-func (j *Job) AddObject(name string, data []byte) {
+// AddObject takes a restore object that the job with the number given has made.
+// Objects of other plugins are ignored.
+func (j *Job) AddObject(name string, jobID int, data []byte) {
 	if len(name) < len(objectName) || name[:len(objectName)] != objectName {
 		return
 	}
@@ -126,6 +127,7 @@ func (j *Job) AddObject(name string, data []byte) {
 		j.Log.Infof("restore object %s is not used: %v; the manifest among the files takes its place", name, err)
 		return
 	}
+	m.jobID = jobID
 	j.objects[m.UUID] = newest(j.objects[m.UUID], m)
 }
 
@@ -158,6 +160,9 @@ func (j *Job) start(cmd string, estimate bool) error {
 	opts, line, err := j.layers.effective(cmd, backupPhase)
 	if err == nil && opts.Name == "" && opts.UUID == "" {
 		err = errors.New("neither name nor uuid is given: which container is to be saved?")
+		if estimate {
+			err = errors.New("neither name nor uuid is given: for an estimate they must be in the FileSet, since the daemon does not tell plugins the options of the Job then")
+		}
 	}
 	if err != nil {
 		return j.fatal(err)

@@ -73,7 +73,7 @@ func (l *layers) effective(cmd string, ph phase) (Options, string, error) {
 	if levels, err = withFiles(levels, ph); err != nil {
 		return Options{}, "", err
 	}
-	chosen, err := choose(levels)
+	chosen, err := choose(levels, ph)
 	if err != nil {
 		return Options{}, "", err
 	}
@@ -125,8 +125,10 @@ func withFiles(levels [][]setting, ph phase) ([][]setting, error) {
 }
 
 // choose takes each option from the first level that has it. An option that
-// may stand several times is taken whole from one level.
-func choose(levels [][]setting) ([]setting, error) {
+// may stand several times is taken whole from one level. At a restore name and
+// uuid say together where to: one of them, typed at the console, does not belong
+// to the other one that the backup was made with.
+func choose(levels [][]setting, ph phase) ([]setting, error) {
 	var chosen []setting
 	done := map[string]bool{}
 	for _, level := range levels {
@@ -151,6 +153,9 @@ func choose(levels [][]setting) ([]setting, error) {
 		}
 		for k := range here {
 			done[k] = true
+			if ph == restorePhase && (k == "name" || k == "uuid") {
+				done["name"], done["uuid"] = true, true
+			}
 		}
 	}
 	return chosen, nil

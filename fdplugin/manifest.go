@@ -37,6 +37,9 @@ type manifest struct {
 	Disks   []manifestDisk `json:"disks"`
 	// Config is ve.conf, for a restore that does not select it.
 	Config []byte `json:"ve_conf"`
+
+	// jobID is the number of the job that a restore object came from, else 0.
+	jobID int
 }
 
 // manifestDisk describes one disk so that it can be made anew.
@@ -187,10 +190,20 @@ func relative(p string) bool {
 func plainName(s string) bool { return relative(s) && !strings.Contains(s, "/") && s[0] != '.' }
 
 // newest chooses of several manifests of one container the one that counts: a
-// restore of Full and Incremental delivers one of each.
+// restore of Full and Incremental delivers one of each, in no certain order. The
+// number of the job tells, where it is known; a node's clock may have gone back.
 func newest(a, b *manifest) *manifest {
-	if a == nil || b.Created.After(a.Created) {
+	switch {
+	case a == nil:
 		return b
+	case a.jobID != 0 && b.jobID != 0 && a.jobID != b.jobID:
+		if b.jobID > a.jobID {
+			return b
+		}
+		return a
+	case b.Created.After(a.Created):
+		return b
+	default:
+		return a
 	}
-	return a
 }

@@ -143,10 +143,11 @@ func (c *newContainer) fits() error {
 		n := &newDisk{manifestDisk: d, image: d.Image}
 		if d.UUID == prlctl.RootDisk && c.opts.DiskSize > 0 {
 			n.Size = c.opts.DiskSize / ploop.SectorSize
-			// A new ext4 takes up to 7 % for itself: inode tables, 128 MiB of journal.
-			if n.Size*ploop.SectorSize < d.UsedBytes+d.UsedBytes/14 {
-				return fmt.Errorf("disk_size of %s is too small: %s are in use on the saved disk, and the file system needs some for itself",
-					text.Size(int64(c.opts.DiskSize)), text.Size(int64(d.UsedBytes)))
+			// A new ext4 takes a part for itself: inode tables, and the 128 MiB of
+			// journal that ploop gives it.
+			if need := d.UsedBytes + d.UsedBytes/14 + 192<<20; n.Size*ploop.SectorSize < need {
+				return fmt.Errorf("disk_size of %s is too small: %s are in use on the saved disk, with what a file system needs for itself that takes %s",
+					text.Size(int64(c.opts.DiskSize)), text.Size(int64(d.UsedBytes)), text.Size(int64(need)))
 			}
 		}
 		if filepath.IsAbs(n.image) {

@@ -22,7 +22,6 @@ const (
 	exitBusy      = 17 // EBUSY: another device uses the image
 	exitLock      = 23 // DiskDescriptor.xml.lck not had within 60 s
 	exitParameter = 38 // also: no device is mounted there
-	exitNoShot    = 43 // no such snapshot
 	exitUmount    = 46 // the mount is busy, after the tool's own 60 s
 )
 
@@ -146,18 +145,22 @@ func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
 	if _, there := before.Shot(uuid); !there {
 		return fmt.Errorf("%s of %s: %w", guid(uuid), descriptor, ErrNoSnapshot)
 	}
+	// Whatever the tool says, the descriptor decides: after a merge that was
+	// killed in its last moments it exits with 38 once, with 43 after that.
 	err = c.retry(ctx, "snapshot-delete", "-u", guid(uuid), descriptor)
-	if err != nil && run.ExitStatus(err) != exitNoShot {
-		return err
-	}
-	d, readErr := Read(descriptor)
+	after, readErr := Read(descriptor)
 	if readErr != nil {
-		return readErr
+		return errors.Join(err, readErr)
 	}
-	if _, still := d.Shot(uuid); still {
+	_, still := after.Shot(uuid)
+	switch {
+	case !still:
+		return nil
+	case err != nil:
+		return err
+	default:
 		return fmt.Errorf("ploop has not deleted snapshot %s of %s although it says so", guid(uuid), descriptor)
 	}
-	return nil
 }
 
 // tries is how often a busy disk is asked.

@@ -138,12 +138,12 @@ func TestMergeOfWhatIsGone(t *testing.T) {
 	}
 	// Gone between our look and the call.
 	dd := copyOf(t, "DiskDescriptor.1.xml")
-	c, _ = client(answer{exit: exitNoShot, then: func() { merged(dd) }})
+	c, _ = client(answer{exit: 43, then: func() { merged(dd) }})
 	if err := c.Merge(context.Background(), dd, uuid); err != nil {
 		t.Errorf("Merge of a snapshot that goes away = %v, want nil", err)
 	}
 	// Whatever the tool says, the descriptor decides.
-	for _, exit := range []int{0, exitNoShot} {
+	for _, exit := range []int{0, 43} {
 		c, _ = client(answer{exit: exit})
 		if err := c.Merge(context.Background(), copyOf(t, "DiskDescriptor.1.xml"), uuid); err == nil {
 			t.Errorf("Merge with exit %d and the snapshot still there = nil, want an error", exit)

@@ -223,6 +223,27 @@ func (w *world) restore(r rig.Restore) rig.Result {
 	return res
 }
 
+// restoreFails runs a restore that the plugin must end with a message that has
+// all the words, and that must leave nothing on the node. It does not wait for
+// the Director, who in Bacula listens for another minute to a File Daemon that
+// has ended a restore by a fatal error.
+func (w *world) restoreFails(r rig.Restore, words ...string) {
+	w.Helper()
+	id, err := w.sys.BeginRestore(r)
+	w.must(err)
+	for _, word := range append([]string{"Fatal error: vz7ct: "}, words...) {
+		w.must(w.sys.WaitLog(id, word))
+	}
+	for range 100 {
+		left, err := w.node.Leftovers()
+		w.must(err)
+		if len(left) == 0 {
+			break
+		}
+	}
+	w.nothingLeft()
+}
+
 // nothingLeft checks that no job has left anything on the node.
 func (w *world) nothingLeft() {
 	w.Helper()

@@ -57,6 +57,14 @@ func (bacula) pluginLine(s *System, j Job, line string) string {
 }
 
 func (bacula) restore(s *System, r Restore) (string, error) {
+	if len(r.Files) > 1 {
+		// The console takes one name, or a list of them.
+		list := filepath.Join(s.Dir, "files.list")
+		if err := os.WriteFile(list, []byte(strings.Join(r.Files, "\n")+"\n"), 0o644); err != nil {
+			return "", err
+		}
+		r.Files = []string{"<" + list}
+	}
 	return restoreLine(r, "fd"), s.override(r.Options)
 }
 
@@ -97,7 +105,7 @@ Storage { Name = S; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Devic
 Pool { Name = P; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000
   %[6]s }
 FileSet { Name = none; Include { Options { signature = MD5 } File = /nonexistent } }
-Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 1 }
+Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 20 }
 %[7]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, pool, jobs.String()),
 		"sd.conf": fmt.Sprintf(`
 Storage { Name = sd; SDPort = %d; SDAddress = 127.0.0.1; WorkingDirectory = %[2]s/sd; Pid Directory = %[2]s/sd; Maximum Concurrent Jobs = 20 }

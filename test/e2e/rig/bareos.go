@@ -143,7 +143,7 @@ Client { Name = fd; Address = 127.0.0.1; Port = %[2]d; Catalog = C; Password = %
 Storage { Name = S; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 20 }
 Pool { Name = P; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000
   %[6]s }
-FileSet { Name = none; Include { Options { signature = MD5 } File = /nonexistent } }
+FileSet { Name = none; Include { Options { signature = MD5 } File = "/nonexistent" } }
 Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 10 }
 %[7]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, pool, jobs.String()),
 		// Reservation at once: release 25.1.0 may crash when a job ends before its
@@ -157,8 +157,7 @@ Device { Name = D; Media Type = File; Device Type = File; Archive Device = %[2]s
 Messages { Name = M; Director = dir = all }
 `, s.ports.sd, s.Dir, password, label, b.prefix),
 		"fd.conf": fmt.Sprintf(`
-FileDaemon { Name = fd; Port = %d; Address = 127.0.0.1; Working Directory = %[2]s/fd; Plugin Directory = %[2]s/plugins; Plugin Names = vz7ct
-  Maximum Concurrent Jobs = 20
+FileDaemon { Name = fd; FD Port = %d; FD Address = 127.0.0.1; Working Directory = %[2]s/fd; Plugin Directory = %[2]s/plugins; Plugin Names = vz7ct
   %[4]s
 }
 Director { Name = dir; Password = %[3]s }
@@ -190,6 +189,7 @@ func (b bareos) job(s *System, j Job) string {
 %[3]s  } }
 Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; Storage = S; Pool = P; Messages = M
   Maximum Concurrent Jobs = 10; Accurate = %[4]s
-  %[5]s }
+  %[5]s
+}
 `, j.Name, j.Block, include.String(), yesNo(j.Accurate), options, block)
 }

@@ -59,6 +59,7 @@ type System struct {
 	family family
 	ports  struct{ dir, fd, sd int }
 	procs  map[string]*exec.Cmd
+	ended  map[string]chan struct{}
 }
 
 // family drives one family of daemons.
@@ -82,7 +83,7 @@ func IsBareos() bool { return os.Getenv("E2E_BAREOS") != "" }
 
 // Start starts the daemons in a new directory.
 func Start(n *Node, dir string, cfg Config) (*System, error) {
-	s := &System{Node: n, Dir: dir, cfg: cfg, procs: map[string]*exec.Cmd{}}
+	s := &System{Node: n, Dir: dir, cfg: cfg, procs: map[string]*exec.Cmd{}, ended: map[string]chan struct{}{}}
 	if prefix := os.Getenv("E2E_BAREOS"); prefix != "" {
 		s.family = bareos{prefix}
 	} else {
@@ -152,19 +153,27 @@ func (s *System) StartDaemon(which string) error {
 		return fmt.Errorf("start %s: %w", which, err)
 	}
 	s.procs[which] = cmd
+	ended := make(chan struct{})
+	s.ended[which] = ended
+	go func() { _ = cmd.Wait(); close(ended) }()
 	port := map[string]int{"dir": s.ports.dir, "fd": s.ports.fd, "sd": s.ports.sd}[which]
-	if !listens(port, time.Minute) {
+	if !listens(port, ended) {
 		b, _ := os.ReadFile(log.Name())
 		return fmt.Errorf("%s does not listen: %s", which, b)
 	}
 	return nil
 }
 
-// listens waits until somebody listens on a port. It does not connect: the
-// daemons would take that for an attack.
-func listens(port int, limit time.Duration) bool {
+// listens waits until somebody listens on a port, a minute at most, or until the
+// daemon has ended. It does not connect: the daemons would take that for an attack.
+func listens(port int, ended <-chan struct{}) bool {
 	want := fmt.Sprintf(":%04X 00000000:0000 0A", port)
-	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		select {
+		case <-ended:
+			return false
+		default:
+		}
 		if b, err := os.ReadFile("/proc/net/tcp"); err == nil && strings.Contains(string(b), want) {
 			return true
 		}
@@ -183,13 +192,11 @@ func (s *System) StopDaemon(which string, sig syscall.Signal) {
 	}
 	delete(s.procs, which)
 	_ = cmd.Process.Signal(sig)
-	done := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(done) }()
 	select {
-	case <-done:
+	case <-s.ended[which]:
 	case <-time.After(20 * time.Second):
 		_ = cmd.Process.Kill()
-		<-done
+		<-s.ended[which]
 	}
 }
 
@@ -271,15 +278,20 @@ type Restore struct {
 
 // Restore runs a restore to its end.
 func (s *System) Restore(r Restore) (Result, error) {
-	line, err := s.family.restore(s, r)
-	if err != nil {
-		return Result{}, err
-	}
-	id, err := s.begin(line)
+	id, err := s.BeginRestore(r)
 	if err != nil {
 		return Result{}, err
 	}
 	return s.Wait(id)
+}
+
+// BeginRestore starts a restore and returns its number.
+func (s *System) BeginRestore(r Restore) (int, error) {
+	line, err := s.family.restore(s, r)
+	if err != nil {
+		return 0, err
+	}
+	return s.begin(line)
 }
 
 // restoreLine puts together what both consoles understand.
