@@ -97,6 +97,9 @@ func (s *scanner) path(p string) error {
 		if err != nil {
 			return err
 		}
+		if info, err := os.Stat(f); d.Type()&fs.ModeSymlink != 0 && (err != nil || info.IsDir()) {
+			return errUnsure // the walk does not go there, the daemon does
+		}
 		if d.IsDir() || !strings.HasSuffix(f, ".conf") {
 			return nil
 		}

@@ -82,3 +82,22 @@ func TestStartTime(t *testing.T) {
 		t.Errorf("startTime = %v, %v, want a time just past", got, err)
 	}
 }
+
+// The daemon follows a link to a directory, the search does not.
+func TestLinkedDirectoryIsUnsure(t *testing.T) {
+	root := t.TempDir()
+	write(t, filepath.Join(root, "etc/bareos/bareos-fd.d/messages/m.conf"), "Messages { Name = m }\n")
+	later := time.Now().Add(time.Hour)
+	if !plain(nil, root, later) {
+		t.Fatal("plain = false without a link, want true")
+	}
+	if err := os.Symlink(filepath.Join(root, "elsewhere"), filepath.Join(root, "etc/bareos/bareos-fd.d/client")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if plain(nil, root, later) {
+			t.Error("plain = true with a link that leads elsewhere, want false")
+		}
+		write(t, filepath.Join(root, "elsewhere/myself.conf"), "Client { PKI Encryption = yes }\n")
+	}
+}

@@ -18,8 +18,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is how many links one path may lead over, as in the kernel.
-const maxLinks = 40
+// maxLinks is how many links one path may lead over, as in the kernel. maxDepth
+// bounds the directories that a walk keeps open: the daemon that it works in has
+// a limit of open files for all its jobs.
+const (
+	maxLinks = 40
+	maxDepth = 512
+)
 
 // Open opens what path means below root. The caller closes the result. The last
 // component is followed too if it is a link.
@@ -93,6 +98,9 @@ func byWalk(root *os.File, path string) (*os.File, error) {
 		}
 		if !link {
 			stack = append(stack, f)
+			if len(stack) > maxDepth {
+				return fail(unix.ENAMETOOLONG)
+			}
 			continue
 		}
 		f.Close()

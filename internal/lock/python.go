@@ -3,11 +3,10 @@
 package lock
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,11 +47,7 @@ func takeLink(path string, made func(string) error) (*link, error) {
 	if err := held(path); err != nil {
 		return nil, err
 	}
-	var raw [8]byte
-	if _, err := rand.Read(raw[:]); err != nil {
-		return nil, err
-	}
-	own := filepath.Join(filepath.Dir(path), "vz7ct-"+hex.EncodeToString(raw[:]))
+	own := filepath.Join(filepath.Dir(path), fmt.Sprintf("vz7ct-%016x", rand.Uint64()))
 	f, err := os.OpenFile(own, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("lock file: %w", err)

@@ -33,6 +33,7 @@ const (
 	sizeV0      = 48
 	sizeV1      = 72
 	maxEntries  = 1 << 20
+	maxBlocks   = 1 << 18 // 256 MiB: over a million entries of either version
 	maxVersions = 1
 )
 
@@ -68,7 +69,7 @@ type reader struct {
 
 // walk follows the references of one block, level 0 being the root's.
 func (r *reader) walk(block uint32, level int) error {
-	if block >= r.blocks || len(r.limits) > maxEntries {
+	if block >= r.blocks || len(r.limits) > maxEntries || len(r.seen) > maxBlocks {
 		return fmt.Errorf("%w: block %d of %d", ErrFormat, block, r.blocks)
 	}
 	if r.seen[block] {

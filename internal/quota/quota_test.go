@@ -4,6 +4,7 @@ package quota
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"reflect"
@@ -59,4 +60,31 @@ func FuzzRead(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) { _, _ = Read(bytes.NewReader(b), int64(len(b))) })
+}
+
+// sparse is a file of any size in which every block refers to 256 others.
+type sparse struct{ reads int }
+
+func (s *sparse) ReadAt(b []byte, off int64) (int, error) {
+	s.reads++
+	if off == 0 {
+		binary.LittleEndian.PutUint32(b, magicUser)
+		binary.LittleEndian.PutUint32(b[4:], 1)
+		return len(b), nil
+	}
+	for i := 0; i+4 <= len(b); i += 4 {
+		binary.LittleEndian.PutUint32(b[i:], (uint32(off/blockSize)*2654435761+uint32(i)*40503)%(1<<22))
+	}
+	return len(b), nil
+}
+
+// A tenant's file with holes may claim any size: it is read up to a bound.
+func TestReadIsBounded(t *testing.T) {
+	f := &sparse{}
+	if _, err := Read(f, 4<<30); !errors.Is(err, ErrFormat) {
+		t.Errorf("Read = %v, want ErrFormat", err)
+	}
+	if f.reads > maxBlocks+2 {
+		t.Errorf("%d blocks were read, want %d at most", f.reads, maxBlocks)
+	}
 }

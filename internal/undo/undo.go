@@ -48,6 +48,8 @@ type Step struct {
 	Descriptor string `json:"descriptor,omitempty"`
 	Snapshot   string `json:"snapshot,omitempty"`
 	Container  string `json:"container,omitempty"`
+	// Mark is what a made tree holds as a sign that it is still this job's.
+	Mark string `json:"mark,omitempty"`
 }
 
 // Head says whose journal it is.
@@ -127,7 +129,8 @@ func (j *Journal) Intend(s Step) error {
 
 // Undo takes back what is pending, the newest first, by calling take for each
 // step. A step whose undo failed stays in the journal, and so do the older steps
-// on the same disk: they are not tried. Undo returns all that went wrong.
+// that it rests on, on the same disk or the tree that the disk's images are in:
+// they are not tried. Undo returns all that went wrong.
 func (j *Journal) Undo(take func(Step) error) error {
 	return j.UndoOnly(func(Step) bool { return true }, take)
 }
@@ -136,10 +139,10 @@ func (j *Journal) Undo(take func(Step) error) error {
 func (j *Journal) UndoOnly(match func(Step) bool, take func(Step) error) error {
 	var errs []error
 	var left []Step
-	blocked := map[string]bool{}
+	failed := map[string]bool{}
 	for i := len(j.pending) - 1; i >= 0; i-- {
 		s := j.pending[i]
-		if !match(s) || s.Descriptor != "" && blocked[s.Descriptor] {
+		if !match(s) || s.Descriptor != "" && failed[s.Descriptor] || holdsImages(s, left) {
 			left = append([]Step{s}, left...)
 			continue
 		}
@@ -150,11 +153,22 @@ func (j *Journal) UndoOnly(match func(Step) bool, take func(Step) error) error {
 		if err != nil {
 			errs = append(errs, err)
 			left = append([]Step{s}, left...)
-			blocked[s.Descriptor] = true
+			failed[s.Descriptor] = true
 		}
 	}
 	j.pending = left
 	return errors.Join(errs...)
+}
+
+// holdsImages reports whether s is a tree with images that one of the later
+// steps, not undone, may still have in use.
+func holdsImages(s Step, later []Step) bool {
+	for _, l := range later {
+		if s.Do == MadeTree && strings.HasPrefix(l.Descriptor, s.Dir+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // Forget records that a step needs no undo any more: what it made has become
@@ -198,11 +212,16 @@ func (j *Journal) write(r record) error {
 	if err != nil {
 		return fmt.Errorf("journal %s: %w", j.file.Name(), err)
 	}
-	if _, err := j.file.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("write journal: %w", err)
+	before, err := j.file.Stat()
+	if err != nil {
+		return fmt.Errorf("journal %s: %w", j.file.Name(), err)
 	}
-	if err := j.file.Sync(); err != nil {
-		return fmt.Errorf("sync journal: %w", err)
+	if _, err = j.file.Write(append(line, '\n')); err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		// Half a line would spoil the next one, and with it the whole journal.
+		return fmt.Errorf("write journal: %w", errors.Join(err, j.file.Truncate(before.Size())))
 	}
 	return nil
 }

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func create(t *testing.T, dir string) *Journal {
@@ -189,5 +192,65 @@ func TestForgetKeepsTheRest(t *testing.T) {
 	}
 	if p := j.Pending(); len(p) != 1 || p[0].Do != Mounted {
 		t.Errorf("Pending = %v, want the mount", p)
+	}
+}
+
+// A tree is not removed while a disk in it may still be in use.
+func TestTreeStaysWhileItsImagesAreInUse(t *testing.T) {
+	j := create(t, t.TempDir())
+	intend(t, j, Step{Do: MadeTree, Dir: "/p/x"}, Step{Do: MadeTree, Dir: "/p/y"}, Step{Do: MadeDir, Dir: "/m"},
+		Step{Do: Mounted, Descriptor: "/p/x/root.hdd/DiskDescriptor.xml", Dir: "/m"})
+	var got []string
+	err := j.Undo(func(s Step) error {
+		got = append(got, string(s.Do)+" "+s.Dir)
+		if s.Do == Mounted {
+			return errors.New("busy")
+		}
+		return nil
+	})
+	if want := []string{"mount /m", "mkdir /m", "tree /p/y"}; err == nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("Undo = %v, took back %v, want %v", err, got, want)
+	}
+	if left := j.Pending(); len(left) != 2 || left[0].Dir != "/p/x" {
+		t.Errorf("pending = %v, want the tree and its mount", left)
+	}
+}
+
+// A record that could not be written as a whole does not spoil the next one.
+
+func TestTornRecordIsTakenAway(t *testing.T) {
+	dir := t.TempDir()
+	j := create(t, dir)
+	intend(t, j, Step{Do: MadeDir, Dir: "/a"})
+	// The limit cuts the next line in two.
+	whole, err := j.file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signal.Ignore(unix.SIGXFSZ)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(whole.Size()) + 10, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err = j.Intend(Step{Do: MadeDir, Dir: "/b"})
+	if back := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); back != nil {
+		t.Fatal(back)
+	}
+	if err == nil {
+		t.Fatal("Intend = nil although the file could not grow")
+	}
+	intend(t, j, Step{Do: MadeDir, Dir: "/c"})
+	die(j)
+	var got []string
+	if err := Sweep(dir, func(dead *Journal) error {
+		return dead.Undo(func(s Step) error { got = append(got, s.Dir); return nil })
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"/c", "/a"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("taken back: %v, want %v", got, want)
 	}
 }

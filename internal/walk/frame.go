@@ -13,14 +13,15 @@ import (
 
 // frame is one directory of the stack.
 type frame struct {
-	fd   int // -1: released
-	path string
-	name string
-	stat unix.Stat_t
-	buf  []byte // one read of directory entries
-	rest []byte // the part of buf that was not looked at
-	at   int64  // where the directory goes on after the last name looked at
-	end  bool
+	fd int // -1: released
+	// length is that of its path, which the cursor holds.
+	length int
+	name   string
+	stat   unix.Stat_t
+	buf    []byte // one read of directory entries
+	rest   []byte // the part of buf that was not looked at
+	at     int64  // where the directory goes on after the last name looked at
+	end    bool
 }
 
 // release closes the descriptor and forgets the buffer; at tells where to go on.

@@ -62,6 +62,7 @@ type Cursor struct {
 
 	dev     uint64
 	stack   []*frame
+	path    []byte // of the directory on top of the stack; frames know their part
 	emitted *frame // directory handed out last; its descriptor is still open
 	done    bool
 }
@@ -117,9 +118,10 @@ func (c *Cursor) drop() {
 func (c *Cursor) Next() (*Entry, error) {
 	for !c.done && len(c.stack) > 0 {
 		top := c.stack[len(c.stack)-1]
+		c.path = c.path[:top.length]
 		if top.fd < 0 {
 			if err := c.reopen(top); err != nil {
-				path := top.path
+				path := string(c.path)
 				c.Close()
 				return nil, fmt.Errorf("return to directory %s: %w", path, err)
 			}
@@ -131,11 +133,11 @@ func (c *Cursor) Next() (*Entry, error) {
 		}
 		if err != nil {
 			// The rest of this directory is lost, the directory itself is not.
-			return nil, &Error{"read directory", top.path, err}
+			return nil, &Error{"read directory", string(c.path), err}
 		}
 		path := name
-		if top.path != "" {
-			path = top.path + "/" + name
+		if top.length > 0 {
+			path = string(c.path) + "/" + name
 		}
 		if c.Skip != nil && c.Skip(path) {
 			continue
@@ -174,7 +176,8 @@ func (c *Cursor) visit(top *frame, name, path string) (*Entry, error) {
 		if err != nil {
 			return nil, &Error{"open directory", path, err}
 		}
-		c.stack = append(c.stack, &frame{fd: fd, path: path, name: name, stat: e.Stat})
+		c.stack = append(c.stack, &frame{fd: fd, length: len(path), name: name, stat: e.Stat})
+		c.path = append(c.path[:0], path...)
 		if n := len(c.stack) - 1 - open; n >= 0 {
 			c.stack[n].release()
 		}
@@ -189,7 +192,7 @@ func (c *Cursor) leave(f *frame) *Entry {
 	c.stack = c.stack[:len(c.stack)-1]
 	f.buf, f.rest = nil, nil
 	c.emitted = f
-	return &Entry{Path: f.path, Stat: f.stat, name: f.name, dir: -1, self: f.fd}
+	return &Entry{Path: string(c.path), Stat: f.stat, name: f.name, dir: -1, self: f.fd}
 }
 
 // reopen gives f its descriptor back, from the directory below it that was
