@@ -12,8 +12,8 @@ mkdir -p "$out"
 
 # Functions by the version node that glibc 2.17 has them under.
 libc_2_2_5="__cxa_finalize __errno_location abort calloc clearenv close environ exit
- fputc fputs free fprintf fwrite getenv getpid lseek lseek64 malloc memchr
- memcmp memmove memset mmap munmap nanosleep open open64 pread pread64 read
+ fputc fputs free ftruncate fprintf fwrite getenv getpid lseek lseek64 malloc memchr
+ memcmp memmove memset mmap munmap nanosleep open open64 pread pread64 pwrite read
  realloc setegid setenv seteuid setgid setgroups setregid setresgid setresuid
  setreuid setuid sigaction sigaddset sigemptyset sigfillset sigismember
  sigprocmask snprintf strcmp strerror strlen strncmp syscall sysconf unsetenv

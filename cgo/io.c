@@ -9,6 +9,9 @@
 #include "_cgo_export.h"
 #include "job.h"
 
+/* The unit of holes: a page, as file systems have them. */
+#define BLOCK 4096
+
 /*
  * The bytes of a file never cross into Go: Go opens and closes, the rest is done
  * here.  The daemons' signal handlers are installed without SA_RESTART, so every
@@ -33,13 +36,13 @@ open_backup(struct job * j, struct io * io)
 	 * the next ordinary file through the plugin: it gets that file.
 	 */
 	if (j->entry.name == NULL || strcmp(io->name, j->entry.name) != 0) {
-		j->foreign = 1;
 		do {
 			j->fd = open(io->name, O_RDONLY | O_CLOEXEC |
 			    (io->flags & O_NOATIME));
 		} while (j->fd < 0 && errno == EINTR);
 		if (j->fd < 0)
 			return (fail(io, errno));
+		j->foreign = 1;
 		io->fd = j->fd;
 		return;
 	}
@@ -60,11 +63,14 @@ open_restore(struct job * j, struct io * io)
 
 	/* Nodes and links have no content, and need no open file. */
 	j->fd = goOpenRestored(j->handle);
-	if (j->fd >= 0 && !j->sparse)
+	if (j->fd >= 0 && !j->sparse && !j->dense)
 		io->fd = j->fd;
 }
 
-/* Find the next piece of data at or behind j->pos.  Return 0 at the end. */
+/*
+ * Find the next piece of data at or behind j->pos.  Return 1, 0 at the end, or
+ * -1 with errno set: what cannot be looked at must not be taken for a hole.
+ */
 static int
 find_piece(struct job * j)
 {
@@ -79,10 +85,11 @@ find_piece(struct job * j)
 		return (j->pos < j->data_end);
 	}
 	if (data < 0)
-		return (0);
-	hole = lseek(j->fd, data, SEEK_HOLE);
+		return (errno == ENXIO ? 0 : -1);
+	if ((hole = lseek(j->fd, data, SEEK_HOLE)) < 0)
+		return (-1);
 	j->pos = data;
-	j->data_end = hole < 0 ? j->size : hole;
+	j->data_end = hole;
 	return (j->pos < j->data_end);
 }
 
@@ -96,8 +103,11 @@ read_piece(struct job * j, struct io * io)
 {
 	ssize_t n;
 	int64_t want = io->count;
+	int found;
 
-	if (!find_piece(j)) {
+	if ((found = find_piece(j)) < 0)
+		return (fail(io, errno));
+	if (!found) {
 		io->status = 0;
 		if (j->tail_sent || j->pos >= j->size || io->count < 1)
 			return;
@@ -135,6 +145,60 @@ read_plain(struct job * j, struct io * io)
 	io->status = (int32_t)n;
 }
 
+/*
+ * The length of what begins at ${buf} and is all data or all hole, no longer than
+ * ${n}: a hole has whole blocks of zeros, the last one perhaps shorter.
+ */
+static size_t
+run_of(int64_t pos, const char * buf, size_t n, int * hole)
+{
+	size_t len, block;
+	int zero;
+
+	for (len = 0; len < n; len += block) {
+		block = BLOCK - (size_t)((pos + (int64_t)len) % BLOCK);
+		if (block > n - len)
+			block = n - len;
+		zero = buf[len] == 0 &&
+		    memcmp(buf + len, buf + len + 1, block - 1) == 0;
+		if (len == 0)
+			*hole = zero;
+		else if (zero != *hole)
+			break;
+	}
+	return (len);
+}
+
+/*
+ * A file that had holes, from a daemon that could not carry them (one that
+ * encrypts, say): they are made anew, or the file may not fit.
+ */
+static void
+write_dense(struct job * j, struct io * io)
+{
+	int32_t done = 0;
+	ssize_t n;
+	int hole;
+
+	while (done < io->count) {
+		n = (ssize_t)run_of(j->pos, io->buf + done,
+		    (size_t)(io->count - done), &hole);
+		if (!hole) {
+			do {
+				n = pwrite(j->fd, io->buf + done, (size_t)n,
+				    j->pos);
+			} while (n < 0 && errno == EINTR);
+			if (n < 0) {
+				j->broken = 1;
+				return (fail(io, errno));
+			}
+		}
+		j->pos += n;
+		done += (int32_t)n;
+	}
+	io->status = done;
+}
+
 static void
 write_all(struct job * j, struct io * io)
 {
@@ -147,10 +211,12 @@ write_all(struct job * j, struct io * io)
 		io->status = io->count;
 		return;
 	}
+	if (j->dense)
+		return (write_dense(j, io));
 	if (j->sparse && io->count == 1 && io->buf[0] == 0) {
-		/* The mark of a hole at the end; the size is set at last. */
+		/* The mark of a hole at the end: it is not written. */
 		at = lseek(j->fd, 0, SEEK_CUR);
-		if (at == j->size - 1) {
+		if (at == j->size - 1 && ftruncate(j->fd, j->size) == 0) {
 			io->status = 1;
 			return;
 		}
@@ -191,7 +257,11 @@ close_file(struct job * j)
 
 	if (j->foreign && j->fd >= 0)
 		close(j->fd);
-	else if (!j->restoring && j->fd >= 0)
+	else if (j->restoring && j->dense && j->fd >= 0) {
+		/* The file may end in a hole. */
+		if (!j->broken && ftruncate(j->fd, j->pos) != 0)
+			j->broken = 1;
+	} else if (!j->restoring && j->fd >= 0)
 		goCloseFile(j->handle);
 	/* A restored file stays open until its attributes are set. */
 	j->fd = -1;

@@ -248,6 +248,9 @@ job_create(struct job * j, const struct restored * r, enum answer * answer)
 	j->fd = -1;
 	j->broken = 0;
 	j->sparse = r->sparse;
+	j->dense = !r->sparse && S_ISREG(r->st.st_mode) &&
+	    (int64_t)r->st.st_blocks * 512 < r->st.st_size;
+	j->pos = 0;
 	j->size = r->st.st_size;
 	shield(&old);
 	rc = goCreate(j->handle, (struct restored *)(uintptr_t)r);

@@ -104,9 +104,10 @@ struct job {
 	int fd;			/* -1: none */
 	int foreign;		/* fd is ours to close, for a file that is not the job's */
 	int pieces, sparse;
+	int dense;		/* restoring: the stream has the holes as zeros */
 	int broken;		/* a write has failed */
 	int64_t size;		/* of the file as recorded */
-	int64_t pos, data_end;	/* reading pieces: where we are, where the data ends */
+	int64_t pos, data_end;	/* where we are, where the piece of data ends */
 	int tail_sent;
 };
 

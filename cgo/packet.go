@@ -66,7 +66,6 @@ func decodeRestored(r *C.struct_restored) *fdplugin.Restored {
 		Where:   C.GoString(r.where),
 		Link:    C.GoString(r.link),
 		Replace: restore.Replace(r.replace),
-		Sparse:  r.sparse != 0,
 	}
 	f.Stat = *(*unix.Stat_t)(unsafe.Pointer(&r.st))
 	return f

@@ -36,6 +36,7 @@ type backup struct {
 	stream  *stream
 	next    *item // what the daemon is to be told of, nil at the end
 	told    bool  // the daemon has been told of it
+	lost    bool  // its content could not be opened
 	file    int   // descriptor of its content, -1 if it is not open
 	links   *links
 	warned  bool // about the FileSet's options
@@ -68,6 +69,7 @@ func (b *backup) begin() error {
 	if err := b.blockersInLiveRoot(); err != nil {
 		return err
 	}
+	b.nameOtherMounts()
 	if err := b.room(); err != nil {
 		return err
 	}
@@ -119,11 +121,14 @@ func (b *backup) snapshot() error {
 	begin := time.Now()
 	var first, last time.Time
 	for _, v := range b.volumes {
+		if err := j.stuck[v.disk.Descriptor]; err != nil {
+			return fmt.Errorf("disk %s: no further snapshot is made where an earlier job has left something: %w", v.mountName(), err)
+		}
 		if err := ploop.Safe(v.disk.Descriptor); err != nil {
 			return err
 		}
 		v.snapshot = id
-		if err := j.journal.Intend(undo.Step{Do: undo.MadeSnapshot, Descriptor: v.disk.Descriptor, Snapshot: id}); err != nil {
+		if err := j.journal.Intend(undo.Step{Do: undo.MadeSnapshot, Descriptor: v.disk.Descriptor, Snapshot: id, Container: b.container.UUID}); err != nil {
 			return err
 		}
 		if err := j.Node.Snapshots.Snapshot(j.ctx, v.disk.Descriptor, id); err != nil {
@@ -181,10 +186,10 @@ func (j *Job) makeMountDir(dir string) error {
 // advance goes to the next entry and reports whether there is one.
 func (b *backup) advance() bool {
 	b.close()
-	if b.told {
+	if b.told && !b.lost {
 		b.links.saved(b.next, b.job.Host)
 	}
-	b.told = false
+	b.told, b.lost = false, false
 	for {
 		if b.job.ctx.Err() != nil {
 			return false
@@ -254,6 +259,7 @@ func (b *backup) open() (int, error) {
 	fd, err := b.next.open()
 	if err != nil {
 		b.count.failed++
+		b.lost = true // no other name may become a link to it
 		return -1, err
 	}
 	b.file = fd

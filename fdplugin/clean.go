@@ -4,11 +4,11 @@ package fdplugin
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,16 +16,17 @@ import (
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/ploop"
+	"github.com/bareos-contrib/vz7ct/prlctl"
 )
 
-// newUUID returns a random UUID (RFC 9562, version 4).
+// newUUID returns a random UUID made by the kernel. Package crypto/rand would
+// keep /dev/urandom open in the daemon where the kernel has no getrandom (3.10).
 func newUUID() (string, error) {
-	var b [16]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		return "", fmt.Errorf("random number: %w", err)
+	b, err := os.ReadFile("/proc/sys/kernel/random/uuid")
+	if err != nil {
+		return "", fmt.Errorf("random UUID: %w", err)
 	}
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
+	return strings.TrimSpace(string(b)), nil
 }
 
 // stateDir makes a directory of the plugin's own and returns its path.
@@ -73,18 +74,40 @@ func (j *Job) takeBack() {
 	j.journal = nil
 }
 
-// sweep takes back what dead jobs have left on the node.
+// sweep takes back what dead jobs have left on the node. What cannot be taken
+// back is remembered by disk: no other snapshot may be made there (stuck).
 func (j *Job) sweep() {
+	j.stuck = map[string]error{}
 	err := undo.Sweep(filepath.Join(j.Node.State, "journal"), func(dead *undo.Journal) error {
 		j.Log.Warnf("job %s of %s (container %s) has not ended properly: taking back what it left behind",
 			dead.Head.Job, dead.Head.Started, dead.Head.Container)
-		if err := dead.Undo(j.undo); err != nil {
-			return fmt.Errorf("%w; it stays in %s; by hand: %s", err, dead.Path(), byHand(dead.Pending()))
+		err := dead.Undo(j.undo)
+		if err == nil {
+			return nil
 		}
-		return nil
+		err = fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin; by hand: %s",
+			err, dead.Path(), byHand(dead.Pending()))
+		for _, s := range dead.Pending() {
+			if s.Descriptor != "" {
+				j.stuck[s.Descriptor] = err
+			}
+		}
+		return err
 	})
 	if err != nil {
-		j.Log.Errorf("leftovers of an earlier job: %v", err)
+		// A warning: what another container has left does not spoil this job.
+		j.Log.Warnf("leftovers of an earlier job: %v", err)
+	}
+	removeDeadLocks(filepath.Join(j.Node.State, "locks"))
+}
+
+// removeDeadLocks removes the files of locks that nobody holds.
+func removeDeadLocks(dir string) {
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		if h, err := lock.Exclusive(filepath.Join(dir, f.Name()), true); err == nil {
+			_ = h.Release()
+		}
 	}
 }
 
@@ -103,7 +126,7 @@ func (j *Job) undo(s undo.Step) error {
 		return j.unmount(ctx, s)
 	case undo.MadeSnapshot:
 		err := j.Node.Snapshots.Merge(ctx, s.Descriptor, s.Snapshot)
-		if errors.Is(err, ploop.ErrNoSnapshot) {
+		if errors.Is(err, ploop.ErrNoSnapshot) || errors.Is(err, os.ErrNotExist) && j.destroyed(ctx, s) {
 			return nil
 		}
 		if err != nil {
@@ -129,7 +152,7 @@ func (j *Job) undo(s undo.Step) error {
 func (j *Job) unmount(ctx context.Context, s undo.Step) error {
 	var err error
 	if s.Snapshot == "" {
-		err = j.Node.Images.UnmountWritable(ctx, s.Dir)
+		err = j.Node.Images.UnmountWritable(ctx, s.Descriptor, s.Dir)
 	} else {
 		err = j.Node.Snapshots.Unmount(ctx, s.Snapshot, s.Dir)
 	}
@@ -139,20 +162,55 @@ func (j *Job) unmount(ctx context.Context, s undo.Step) error {
 	return nil
 }
 
-// removePrivate removes the private area that a restore has made, unless it has
-// become that of a container: a crash may come right after the registration.
-func (j *Job) removePrivate(ctx context.Context, s undo.Step) error {
+// destroyed reports whether the container of a step is not on this node any
+// more, its private area neither: its snapshot went with it.
+func (j *Job) destroyed(ctx context.Context, s undo.Step) bool {
+	known, err := j.registered(ctx, s.Container)
+	if err != nil || known || s.Container == "" {
+		return false
+	}
+	_, err = os.Lstat(filepath.Dir(filepath.Dir(s.Descriptor)))
+	return errors.Is(err, os.ErrNotExist)
+}
+
+func (j *Job) registered(ctx context.Context, uuid string) (bool, error) {
 	list, err := j.Node.Containers.List(ctx)
 	if err != nil {
-		return fmt.Errorf("is container %s registered? %w", s.Container, err)
+		return false, fmt.Errorf("is container %s registered? %w", uuid, err)
 	}
-	for _, c := range list {
-		if c.UUID == s.Container {
-			j.Log.Infof("container %s is registered: its private area %s stays", s.Container, s.Dir)
-			return nil
-		}
+	return slices.ContainsFunc(list, func(c prlctl.Container) bool { return c.UUID == uuid }), nil
+}
+
+// markName is a file by which a private area is known to be made by a restore
+// that is not complete. It is taken away before the container is registered:
+// from then on another node may own the area.
+const markName = ".vz7ct-restore"
+
+// removePrivate removes the private area that a restore has made, unless it is,
+// or may have become, that of a container.
+func (j *Job) removePrivate(ctx context.Context, s undo.Step) error {
+	known, err := j.registered(ctx, s.Container)
+	if err != nil {
+		return err
 	}
-	return removeTree(s.Dir)
+	if known {
+		j.Log.Infof("container %s is registered: its private area %s stays", s.Container, s.Dir)
+		return nil
+	}
+	mark, err := os.ReadFile(filepath.Join(s.Dir, markName))
+	switch {
+	case err == nil && s.Mark != "" && string(mark) == s.Mark:
+		return removeTree(s.Dir)
+	case os.Remove(s.Dir) == nil, !exists(s.Dir):
+		return nil // nothing was in it yet
+	}
+	j.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more: it stays; remove it if no node uses it", s.Dir)
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, os.ErrNotExist)
 }
 
 // removeTree removes a directory with all its content, unless something is
@@ -173,7 +231,8 @@ func removeTree(dir string) error {
 	return nil
 }
 
-// byHand names the commands that take steps back, for the job log.
+// byHand names the commands that take steps back, for the job log. Each is worth
+// trying even if the one before has found nothing to do.
 func byHand(steps []undo.Step) string {
 	var cmds []string
 	for i := len(steps) - 1; i >= 0; i-- {
@@ -190,5 +249,5 @@ func byHand(steps []undo.Step) string {
 			cmds = append(cmds, "rm "+s.Dir)
 		}
 	}
-	return strings.Join(cmds, " && ")
+	return strings.Join(cmds, "; ")
 }

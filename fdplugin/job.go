@@ -49,7 +49,7 @@ type Snapshots interface {
 type Images interface {
 	Init(context.Context, ploop.New) error
 	MountWritable(ctx context.Context, descriptor, dir string) error
-	UnmountWritable(ctx context.Context, dir string) error
+	UnmountWritable(ctx context.Context, descriptor, dir string) error
 }
 
 // Node is where a job works: the tools and the fixed places of a machine.
@@ -95,6 +95,9 @@ type Job struct {
 	backup  *backup
 	restore *restoration
 	failed  error
+	// stuck are disks with something that an earlier job has left and that could
+	// not be taken back, by descriptor.
+	stuck map[string]error
 }
 
 // Open makes the job ready. It does nothing that could be noticed: it is called
@@ -294,7 +297,7 @@ func (j *Job) containerOf(o Options) (prlctl.Container, error) {
 	}
 	var found []prlctl.Container
 	for _, c := range list {
-		if (o.UUID == "" || c.UUID == o.UUID) && (o.Name == "" || c.Name == o.Name) {
+		if (o.UUID == "" || c.Is(o.UUID)) && (o.Name == "" || c.Name == o.Name) {
 			found = append(found, c)
 		}
 	}
@@ -305,7 +308,7 @@ func (j *Job) containerOf(o Options) (prlctl.Container, error) {
 		return prlctl.Container{}, fmt.Errorf("%d containers are called %q: give uuid as well", len(found), o.Name)
 	}
 	for _, c := range list {
-		if c.UUID == o.UUID || (o.Name != "" && c.Name == o.Name) {
+		if c.Is(o.UUID) || (o.Name != "" && c.Name == o.Name) {
 			return prlctl.Container{}, fmt.Errorf("name=%s and uuid=%s do not belong together: this node has container %q with uuid %s",
 				o.Name, o.UUID, c.Name, c.UUID)
 		}

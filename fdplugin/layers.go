@@ -106,7 +106,7 @@ func withFiles(levels [][]setting, ph phase) ([][]setting, error) {
 				}
 				path := unquote(s.value)
 				if err := absolute(path); err != nil {
-					return nil, fmt.Errorf("option %s=%s (%s): %w", key, s.value, s.from, err)
+					return nil, fmt.Errorf("option %s=%s (%s): %w", key, text.Name(s.value), s.from, err)
 				}
 				return readFile(path, key, ph)
 			}
@@ -186,23 +186,27 @@ const maxOptionFile = 1 << 20
 // option string, one key=value a line, so that a value means the same in both;
 // a library's quoting and interpolation would change paths and patterns.
 func readFile(path, key string, ph phase) ([]setting, error) {
-	wrap := func(err error) error { return fmt.Errorf("%s %s: %w", key, path, err) }
+	from := key + " " + text.Name(path)
+	wrap := func(err error) error { return fmt.Errorf("%s: %w", from, err) }
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ELOOP) {
 		return nil, wrap(errors.New("is a symbolic link"))
 	}
 	if err != nil {
-		return nil, wrap(err)
+		return nil, wrap(errors.Unwrap(err))
 	}
 	defer f.Close()
 	if err := trusted(f); err != nil {
 		return nil, wrap(err)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxOptionFile))
+	data, err := io.ReadAll(io.LimitReader(f, maxOptionFile+1))
+	if err == nil && len(data) > maxOptionFile {
+		err = fmt.Errorf("is larger than %d bytes", maxOptionFile)
+	}
 	if err != nil {
 		return nil, wrap(err)
 	}
-	set, err := parseFile(string(data), key+" "+path, ph)
+	set, err := parseFile(string(data), from, ph)
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -238,22 +242,28 @@ func parseFile(data, from string, ph phase) ([]setting, error) {
 		if line[0] == '[' && line[len(line)-1] == ']' {
 			section = strings.TrimSpace(line[1 : len(line)-1])
 			if section != string(backupPhase) && section != string(restorePhase) {
-				return nil, fmt.Errorf("line %d: unknown section [%s]; known are [backup] and [restore]", n+1, text.Name(section))
+				return nil, fmt.Errorf("line %d: unknown section; known are [backup] and [restore]", n+1)
 			}
 			continue
 		}
 		key, value, ok := strings.Cut(line, "=")
 		if !ok || section == "" {
-			return nil, fmt.Errorf("line %d: %q is no key=value in a section [backup] or [restore]", n+1, line)
+			return nil, fmt.Errorf("line %d: no key=value in a section [backup] or [restore]", n+1)
 		}
 		if section != string(ph) {
 			continue
 		}
 		key = strings.TrimSpace(key)
+		// What is in a file that is none of ours is not told to whoever named it.
+		if _, known := find(key); !known {
+			return nil, fmt.Errorf("line %d: unknown option; known are: %s", n+1, keys())
+		}
 		if key == "defaults_file" || key == "overrides_file" {
 			return nil, fmt.Errorf("line %d: %s cannot stand in an option file", n+1, key)
 		}
-		out = append(out, setting{key, strings.TrimSpace(value), from})
+		// A colon needs no backslash here, but a value copied from a FileSet has one.
+		value = strings.ReplaceAll(strings.TrimSpace(value), `\:`, ":")
+		out = append(out, setting{key, value, from})
 	}
 	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -147,7 +148,7 @@ func decodeManifest(data []byte) (*manifest, error) {
 	if id, ok := prlctl.ParseUUID(m.UUID); !ok || id != m.UUID {
 		return nil, fmt.Errorf("manifest: %q is no UUID", m.UUID)
 	}
-	if !plainName(m.CTID) {
+	if !containerID(m.CTID) {
 		return nil, fmt.Errorf("manifest: %q is no container id", m.CTID)
 	}
 	if len(m.Disks) == 0 || len(m.Disks) > 64 {
@@ -186,8 +187,15 @@ func relative(p string) bool {
 	return filepath.IsLocal(p) && filepath.Clean(p) == p && p != "." && !strings.ContainsRune(p, 0)
 }
 
-// plainName reports whether s can be the name of one file.
-func plainName(s string) bool { return relative(s) && !strings.Contains(s, "/") && s[0] != '.' }
+// containerID reports whether s is a UUID, or the number of an older container:
+// files of the node are called by it, and vps.mount is that of all containers.
+func containerID(s string) bool {
+	if _, ok := prlctl.ParseUUID(s); ok {
+		return len(s) == 36
+	}
+	n, err := strconv.ParseUint(s, 10, 31)
+	return err == nil && strconv.FormatUint(n, 10) == s
+}
 
 // newest chooses of several manifests of one container the one that counts: a
 // restore of Full and Incremental delivers one of each, in no certain order. The

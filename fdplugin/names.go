@@ -51,7 +51,8 @@ func locate(name string) (place, bool) {
 		}
 		id, path, _ := strings.Cut(rest, "/")
 		uuid, ok := prlctl.ParseUUID(id)
-		if !ok || strings.HasPrefix(id, "{") {
+		// Braces and blanks, which options may have, are no part of such a name.
+		if !ok || len(id) != len(uuid) {
 			return place{}, false
 		}
 		return place{a, uuid, strings.TrimSuffix(path, "/")}, true

@@ -99,12 +99,15 @@ func options() []option {
 			set:  func(o *Options, v string) error { o.Name = v; return notEmpty(v) },
 		},
 		{
-			key: "uuid", valid: "a UUID, with or without braces",
-			help: "The container's UUID, in any case.",
+			key: "uuid", valid: "a UUID, with or without braces, or the number of an older container",
+			help: "The container's UUID, in any case; of a container that came from an older release its number, such as 101.",
 			set: func(o *Options, v string) (err error) {
-				var ok bool
-				if o.UUID, ok = prlctl.ParseUUID(v); !ok {
-					return fmt.Errorf("is no UUID")
+				id, ok := prlctl.ParseUUID(v)
+				if n, err := strconv.ParseUint(v, 10, 31); err == nil && n > 0 {
+					id, ok = strconv.FormatUint(n, 10), true
+				}
+				if o.UUID = id; !ok {
+					return fmt.Errorf("is neither a UUID nor a number")
 				}
 				return nil
 			},

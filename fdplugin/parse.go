@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -63,13 +64,16 @@ func unquote(v string) string {
 	return v
 }
 
+var errNoComma = errors.New("has a quoted path beside another one without a comma between them")
+
 // splitList splits a list at its commas. Quotes protect commas and blanks, as
 // in '/srv/a, b','/tmp', and are taken off.
 func splitList(v string) ([]string, error) {
 	var out []string
 	var word strings.Builder
 	var quote rune
-	quoted := false
+	// quoted: the word has a quoted part; gap: blanks have come after it.
+	quoted, gap := false, false
 	add := func() {
 		w := word.String()
 		if !quoted {
@@ -79,23 +83,29 @@ func splitList(v string) ([]string, error) {
 			out = append(out, w)
 		}
 		word.Reset()
-		quoted = false
+		quoted, gap = false, false
 	}
 	// Bytes, not runes: a path may hold any byte.
 	for i := range len(v) {
 		c := v[i]
+		blank := c == ' ' || c == '\t'
 		switch {
+		case gap && !blank && c != ',':
+			// '/a' '/b' would be one path that is not there.
+			return nil, errNoComma
 		case quote == 0 && (c == '\'' || c == '"'):
-			if strings.TrimSpace(word.String()) == "" {
+			if w := word.String(); strings.TrimSpace(w) == "" {
 				word.Reset()
+			} else if !quoted && strings.TrimRight(w, " \t") != w {
+				return nil, errNoComma
 			}
 			quote, quoted = rune(c), true
 		case quote != 0 && rune(c) == quote:
 			quote = 0
 		case quote == 0 && c == ',':
 			add()
-		case quote == 0 && quoted && (c == ' ' || c == '\t'):
-			// blanks between a closing quote and the comma
+		case quote == 0 && quoted && blank:
+			gap = true
 		default:
 			word.WriteByte(c)
 		}

@@ -3,12 +3,16 @@
 package fdplugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
@@ -38,7 +42,7 @@ func (c *newContainer) finish() error {
 	if err := os.RemoveAll(filepath.Join(c.private, ownFolder)); err != nil {
 		return fmt.Errorf("private area of restored container %s: %w", c.m.Name, err)
 	}
-	if err := j.Node.Registry.Register(j.ctx, c.private); err != nil {
+	if err := c.register(); err != nil {
 		return fmt.Errorf("register restored container %s: %w", c.m.Name, err)
 	}
 	if err := j.journal.Forget(func(s undo.Step) bool { return s.Do == undo.MadeTree && s.Dir == c.private }); err != nil {
@@ -49,11 +53,44 @@ func (c *newContainer) finish() error {
 	if !c.opts.Start {
 		return nil
 	}
+	if c.incomplete {
+		j.Log.Warnf("container %s is not started, since not all of it was restored: see above, then prlctl start %s", c.m.Name, c.m.UUID)
+		return nil
+	}
 	if err := j.Node.Registry.Start(j.ctx, c.m.UUID); err != nil {
 		return fmt.Errorf("container %s is restored and registered, but does not start: %w", c.m.Name, err)
 	}
 	j.Log.Infof("container %s started", c.m.Name)
 	return nil
+}
+
+// register hands the private area over to the node. If that fails it is the
+// restore's again, to be removed.
+func (c *newContainer) register() error {
+	if err := os.Remove(filepath.Join(c.private, markName)); err != nil {
+		return err
+	}
+	err := c.job.Node.Registry.Register(c.job.ctx, c.private)
+	if err == nil {
+		return nil
+	}
+	if known, unsure := c.job.registered(context.Background(), c.m.UUID); known || unsure != nil {
+		return errors.Join(err, unsure)
+	}
+	return errors.Join(err, c.claim())
+}
+
+// judge looks for signs that not all of the backup has come: a daemon ends a
+// restore without an error if its Storage Daemon has gone between two files.
+func (c *newContainer) judge(failed int64) {
+	for _, d := range c.disks {
+		if !d.top {
+			c.incomplete = true
+			c.job.Log.Warnf("the directory that disk %s begins with has not come, which is the last of a disk in a backup: either it was not selected, or the restore has ended early; compare the number of files with that of the backup",
+				text.Name("/"+d.Catalogue))
+		}
+	}
+	c.incomplete = c.incomplete || failed > 0
 }
 
 // closeTrees gives directories their times. A time that cannot be set is a
@@ -97,7 +134,7 @@ func (c *newContainer) configure() error {
 		}
 	}
 	path := filepath.Join(c.private, "ve.conf")
-	conf, err := os.ReadFile(path)
+	conf, err := readRegular(path)
 	if errors.Is(err, os.ErrNotExist) {
 		if conf = c.m.Config; len(conf) == 0 {
 			return errors.New("ve.conf is neither among the restored files nor in the manifest")
@@ -131,6 +168,19 @@ func (c *newContainer) rewrite(conf string) string {
 		lines[n] = line
 	}
 	return strings.Join(lines, "\n")
+}
+
+// readRegular reads a file that came with the backup, never through a link.
+func readRegular(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	return io.ReadAll(io.LimitReader(f, 16<<20))
 }
 
 // replaceFile writes a file of the private area anew.
@@ -170,7 +220,7 @@ func (c *newContainer) scripts() (map[string]script, error) {
 		if err != nil {
 			return nil, err
 		}
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		data, err := readRegular(filepath.Join(dir, name))
 		if err != nil {
 			return nil, err
 		}

@@ -25,8 +25,6 @@ type Restored struct {
 	Link    string
 	Stat    unix.Stat_t
 	Replace restore.Replace
-	// Sparse: the content comes in pieces.
-	Sparse bool
 }
 
 // Answer tells the daemon what to do with the file's content.
@@ -241,12 +239,13 @@ func (r *restoration) endFile(broken bool) {
 	r.count.files++
 }
 
-// whole compares a regular file's length with what was recorded.
+// whole compares a regular file's length with what was recorded. Of a file that
+// came in pieces the last byte always comes.
 func (r *restoration) whole(file *restore.File, what *Restored, broken bool) error {
 	if broken {
 		return errors.New("its content could not be written")
 	}
-	if file.Fd() < 0 || what.Sparse {
+	if file.Fd() < 0 {
 		return nil
 	}
 	var st unix.Stat_t
@@ -293,10 +292,11 @@ func (j *Job) EndRestore(h Health) {
 	if r := j.restore; r != nil && h != Failed && j.failed == nil && j.ctx.Err() == nil {
 		r.endFile(false)
 		if h == Errors {
-			j.Log.Warnf("the daemon has counted errors in this job: see above what is not restored; no container is started")
-			for _, c := range r.containers {
-				c.opts.Start = false
-			}
+			j.Log.Warnf("the daemon has counted errors in this job: see above what is not restored")
+		}
+		for _, c := range r.containers {
+			c.incomplete = h == Errors
+			c.judge(r.count.failed)
 		}
 		r.complete()
 	}

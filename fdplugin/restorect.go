@@ -26,9 +26,12 @@ type newContainer struct {
 	m       *manifest
 	opts    Options
 	private string // its private area on this node
+	mark    string // content of the file that says so
 	area    *restore.Tree
 	disks   []*newDisk // those with the longest catalogue prefix first
 	started time.Time
+	// incomplete: not all of the backup was restored.
+	incomplete bool
 }
 
 // newDisk is one disk of it.
@@ -36,6 +39,8 @@ type newDisk struct {
 	manifestDisk
 	image, dir string
 	tree       *restore.Tree
+	// top: the root directory has come. A backup sends it last of the disk.
+	top bool
 }
 
 // intoNew makes the container's disks with its first file.
@@ -93,7 +98,7 @@ func (c *newContainer) prepare() error {
 
 // wanted checks the options against what was saved.
 func (c *newContainer) wanted() error {
-	if c.opts.UUID != "" && c.opts.UUID != c.m.UUID {
+	if c.opts.UUID != "" && c.opts.UUID != c.m.UUID && c.opts.UUID != c.m.CTID {
 		return fmt.Errorf("uuid=%s is asked for, but the backup is of container %s (%s)", c.opts.UUID, c.m.Name, c.m.UUID)
 	}
 	if c.opts.Name != "" && c.opts.Name != c.m.Name {
@@ -171,11 +176,18 @@ func (c *newContainer) fits() error {
 
 // makePrivate makes the private area.
 func (c *newContainer) makePrivate() error {
-	if err := c.job.journal.Intend(undo.Step{Do: undo.MadeTree, Dir: c.private, Container: c.m.UUID}); err != nil {
+	var err error
+	if c.mark, err = newUUID(); err != nil {
+		return err
+	}
+	if err := c.job.journal.Intend(undo.Step{Do: undo.MadeTree, Dir: c.private, Container: c.m.UUID, Mark: c.mark}); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(c.private, 0o700); err != nil {
 		return fmt.Errorf("make private area: %w", err)
+	}
+	if err := c.claim(); err != nil {
+		return err
 	}
 	root, err := os.OpenFile(c.private, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -185,7 +197,20 @@ func (c *newContainer) makePrivate() error {
 		root.Close()
 		return err
 	}
+	// Nothing in a private area is reached over links, and what is never put
+	// back must not be reached so either.
+	c.area.NoLinks = true
 	return nil
+}
+
+// claim marks the private area as that of this restore.
+func (c *newContainer) claim() error {
+	f, err := os.OpenFile(filepath.Join(c.private, markName), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("mark private area: %w", err)
+	}
+	_, err = f.WriteString(c.mark)
+	return errors.Join(err, f.Close())
 }
 
 // makeDisk makes one disk and mounts it to be written to.
@@ -238,12 +263,14 @@ func (c *newContainer) makeDisk(d *newDisk) error {
 // makeMountPoints makes the directories at which further disks are mounted:
 // their attributes in the backup are those of the disks' own roots.
 func (c *newContainer) makeMountPoints() error {
-	root := c.disks[len(c.disks)-1]
-	for _, d := range c.disks {
+	// The outer ones first: a disk may be mounted on another one.
+	for n := len(c.disks) - 1; n >= 0; n-- {
+		d := c.disks[n]
 		if d.Catalogue == "" || d.Mount == "" {
 			continue
 		}
-		f, err := root.tree.Create(restore.Item{Path: d.Catalogue, Mode: unix.S_IFDIR | 0o755, Replace: restore.Always,
+		tree, path := c.around(d)
+		f, err := tree.Create(restore.Item{Path: path, Mode: unix.S_IFDIR | 0o755, Replace: restore.Always,
 			Atime: c.m.Created.Unix(), Mtime: c.m.Created.Unix()})
 		if err == nil {
 			err = f.Finish()
@@ -263,6 +290,9 @@ func (c *newContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
 	tree, path := c.place(p)
 	if tree == nil {
 		return nil, nil, nil
+	}
+	if tree == c.area && f.Kind != Directory && f.Kind != Regular && f.Kind != Empty && (path == "ve.conf" || strings.HasPrefix(path, ownFolder)) {
+		return nil, nil, fmt.Errorf("restore=ct: %s is no regular file", text.Name(f.Name))
 	}
 	it := f.item(path)
 	it.Replace = restore.Always // everything in it is new, or of an older level
@@ -291,10 +321,11 @@ func (c *newContainer) place(p place) (*restore.Tree, string) {
 	}
 	for _, d := range c.disks {
 		switch {
+		case p.path == d.Catalogue:
+			d.top = true
+			return d.tree, ""
 		case d.Catalogue == "":
 			return d.tree, p.path
-		case p.path == d.Catalogue:
-			return d.tree, ""
 		case strings.HasPrefix(p.path, d.Catalogue+"/"):
 			return d.tree, strings.TrimPrefix(p.path, d.Catalogue+"/")
 		}
@@ -302,12 +333,22 @@ func (c *newContainer) place(p place) (*restore.Tree, string) {
 	return nil, ""
 }
 
+// around returns the disk that the mount point of d is on, and its path there.
+func (c *newContainer) around(d *newDisk) (*restore.Tree, string) {
+	for _, o := range c.disks {
+		if o != d && o.Catalogue != "" && strings.HasPrefix(d.Catalogue, o.Catalogue+"/") {
+			return o.tree, strings.TrimPrefix(d.Catalogue, o.Catalogue+"/")
+		}
+	}
+	return c.disks[len(c.disks)-1].tree, d.Catalogue
+}
+
 // neverPutBack are files of the private area that are evidence, belong to the
 // node that the backup came from, or would overwrite what was made here.
 func (c *newContainer) neverPutBack(path string) bool {
 	first, rest, _ := strings.Cut(path, "/")
 	switch first {
-	case "dump", "Snapshots.xml", ".owner", ".cluster_service_name", ".lck":
+	case "dump", "Snapshots.xml", ".owner", ".cluster_service_name", ".lck", markName:
 		return true
 	case ownFolder:
 		// Action scripts are put aside there until the container is registered.

@@ -3,7 +3,6 @@
 package fdplugin
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +15,12 @@ import (
 	"github.com/bareos-contrib/vz7ct/restore"
 )
 
+// placeFlags open a directory as a place.
+const placeFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
+
 // runningContainer is the target of restore=file.
 type runningContainer struct {
+	job       *Job
 	container prlctl.Container
 	tree      *restore.Tree
 	// source is the container that the first file came from; all must.
@@ -65,7 +68,7 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 	if err := j.lock(o, c.UUID, false); err != nil {
 		return nil, err
 	}
-	t := &runningContainer{container: c}
+	t := &runningContainer{job: j, container: c}
 	root, err := t.open(place)
 	if err != nil {
 		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Name, c.UUID, err)
@@ -82,21 +85,14 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 // and a tmpfs are where the container has them. Without a usable record of the
 // init's pid it is the root disk as the node sees it.
 func (t *runningContainer) open(place prlctl.Place) (*os.File, error) {
-	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	node, err := os.OpenFile(place.Root, flags, 0)
+	if own, _ := rootOf(place); own != nil {
+		return own, nil
+	}
+	node, err := os.OpenFile(place.Root, placeFlags, 0)
 	if err != nil {
 		return nil, err
 	}
-	if pid, err := place.Init(); err == nil {
-		if own, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pid), flags, 0); err == nil {
-			if sameFile(node, own) {
-				node.Close()
-				return own, nil
-			}
-			own.Close() // the pid is another process' by now
-		}
-	}
-	above, err := os.OpenFile(filepath.Dir(place.Root), flags, 0)
+	above, err := os.OpenFile(filepath.Dir(place.Root), placeFlags, 0)
 	if err != nil {
 		node.Close()
 		return nil, err
@@ -168,7 +164,14 @@ func (t *runningContainer) inside(name, where string) (string, error) {
 func (t *runningContainer) finish() error {
 	tree := t.tree
 	t.tree = nil
-	return errors.Join(tree.Sync(), tree.Close())
+	if err := tree.Sync(); err != nil {
+		tree.Abandon()
+		return fmt.Errorf("restore=file: write to container %s: %w", t.container.Name, err)
+	}
+	if err := tree.Close(); err != nil {
+		t.job.Log.Warnf("not restored exactly: %v", err)
+	}
+	return nil
 }
 
 func (t *runningContainer) abandon() {
@@ -181,8 +184,8 @@ func (t *runningContainer) abandon() {
 // item describes the file to package restore.
 func (f *Restored) item(path string) *restore.Item {
 	it := &restore.Item{
-		Path: path, Mode: f.Stat.Mode, UID: f.Stat.Uid, GID: f.Stat.Gid, Rdev: f.Stat.Rdev, Size: f.Stat.Size,
-		Atime: f.Stat.Atim.Sec, Mtime: f.Stat.Mtim.Sec, Link: f.Link, Sparse: f.Sparse, Replace: f.Replace,
+		Path: path, Mode: f.Stat.Mode, UID: f.Stat.Uid, GID: f.Stat.Gid, Rdev: f.Stat.Rdev,
+		Atime: f.Stat.Atim.Sec, Mtime: f.Stat.Mtim.Sec, Link: f.Link, Replace: f.Replace,
 	}
 	// What the daemon says it is counts: the mode of a hard link is that of its
 	// first name, and a restored directory must not become anything else.

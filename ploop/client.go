@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bareos-contrib/vz7ct/internal/run"
 )
 
@@ -72,7 +74,24 @@ func component(uuid string) string { return "vz7ct-" + strings.Trim(guid(uuid), 
 // the container's own device.
 func (c Client) Mount(ctx context.Context, descriptor, uuid, dir string) error {
 	_, err := c.run(ctx, true, "mount", "-r", "-u", guid(uuid), "-c", component(uuid), "-m", dir, descriptor)
-	return err
+	if err != nil {
+		return err
+	}
+	return restrict(dir, unix.MS_RDONLY)
+}
+
+// restrict keeps the node's own users from running a container's setuid programs
+// and from opening its devices. The tool cannot: it hands its -o to the file
+// system (mount_fs in libploop).
+func restrict(dir string, flags uintptr) error {
+	if !mounted(dir) {
+		return nil // the caller looks for itself
+	}
+	err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_NOSUID|unix.MS_NODEV|flags, "")
+	if err != nil {
+		return fmt.Errorf("mount %s with nosuid,nodev: %w", dir, err)
+	}
+	return nil
 }
 
 // Unmount takes away what Mount has mounted at dir, and its device. A device
@@ -83,7 +102,8 @@ func (c Client) Unmount(ctx context.Context, uuid, dir string) error {
 	if run.ExitStatus(err) != exitParameter {
 		return err
 	}
-	device, found := c.device(ctx, component(uuid))
+	name := component(uuid)
+	device, found := c.find(ctx, func(f []string) bool { return len(f) > 2 && f[len(f)-1] == name })
 	if found != nil {
 		return fmt.Errorf("%w; looking for the device: %w", err, found)
 	}
@@ -93,17 +113,17 @@ func (c Client) Unmount(ctx context.Context, uuid, dir string) error {
 	return c.retry(ctx, "umount", "-d", device)
 }
 
-// device finds the device that has the component name given, "" if none has.
-// A line of `ploop list` is the device's name, the base image, perhaps the mount
-// point, and the component.
-func (c Client) device(ctx context.Context, component string) (string, error) {
+// find finds the device whose line of `ploop list` matches, "" if none does. A
+// line is the device's name, the base image and perhaps the component, with tabs
+// between them.
+func (c Client) find(ctx context.Context, match func([]string) bool) (string, error) {
 	out, err := c.run(ctx, false, "list")
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.SplitSeq(out, "\n") {
-		f := strings.Fields(line)
-		if len(f) < 3 || f[len(f)-1] != component {
+		f := strings.Split(line, "\t")
+		if len(f) < 2 || !match(f) {
 			continue
 		}
 		for _, dir := range []string{"/dev", "/dev/mapper"} {
@@ -111,7 +131,7 @@ func (c Client) device(ctx context.Context, component string) (string, error) {
 				return p, nil
 			}
 		}
-		return "", fmt.Errorf("device %s of %s has no file in /dev", f[0], component)
+		return "", fmt.Errorf("device %s of %s has no file in /dev", f[0], f[1])
 	}
 	return "", nil
 }
@@ -119,16 +139,55 @@ func (c Client) device(ctx context.Context, component string) (string, error) {
 // MountWritable mounts the newest state of a disk that no container uses at dir.
 func (c Client) MountWritable(ctx context.Context, descriptor, dir string) error {
 	_, err := c.run(ctx, true, "mount", "-m", dir, descriptor)
-	return err
+	if err != nil {
+		return err
+	}
+	return restrict(dir, 0)
 }
 
-// UnmountWritable takes away what MountWritable has mounted.
-func (c Client) UnmountWritable(ctx context.Context, dir string) error {
+// UnmountWritable takes away what MountWritable has mounted, and the device of
+// a mount that was lost. It returns ErrNotMounted if there is neither.
+func (c Client) UnmountWritable(ctx context.Context, descriptor, dir string) error {
 	err := c.retry(ctx, "umount", "-m", dir)
-	if run.ExitStatus(err) == exitParameter && !mounted(dir) {
+	if run.ExitStatus(err) != exitParameter || mounted(dir) {
+		return err
+	}
+	d, readErr := Read(descriptor)
+	if errors.Is(readErr, os.ErrNotExist) {
 		return fmt.Errorf("%s: %w", dir, ErrNotMounted)
 	}
-	return err
+	if readErr != nil {
+		return readErr
+	}
+	images := map[string]bool{}
+	for _, i := range d.Images {
+		images[i.File] = true
+	}
+	device, found := c.find(ctx, func(f []string) bool { return len(f) == 2 && images[f[1]] })
+	if found != nil {
+		return fmt.Errorf("%w; looking for the device: %w", err, found)
+	}
+	if device == "" || mountedSomewhere(device) {
+		return fmt.Errorf("%s: %w", dir, ErrNotMounted)
+	}
+	return c.retry(ctx, "umount", "-d", device)
+}
+
+// mountedSomewhere reports whether a device, or a partition of it, is mounted somewhere:
+// then it is not what a lost mount of ours has left.
+func mountedSomewhere(device string) bool {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return true
+	}
+	for line := range strings.SplitSeq(string(b), "\n") {
+		_, tail, _ := strings.Cut(line, " - ")
+		f := strings.Fields(tail)
+		if len(f) > 1 && strings.HasPrefix(filepath.Base(f[1]), filepath.Base(device)) {
+			return true
+		}
+	}
+	return false
 }
 
 // ErrNoSnapshot is returned by Merge when there is nothing to merge.

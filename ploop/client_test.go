@@ -70,7 +70,7 @@ func TestCallsAsTyped(t *testing.T) {
 		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, Cluster: 2048, Version: 2}),
 		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, Cluster: 2048, Version: 2, Raw: true}),
 		c.MountWritable(ctx, dd, "/m"),
-		c.UnmountWritable(ctx, "/m"),
+		c.UnmountWritable(ctx, dd, "/m"),
 	} {
 		if err != nil {
 			t.Error(err)
@@ -172,4 +172,57 @@ func TestUnmountFindsADeviceWithoutMount(t *testing.T) {
 	if err := c.Unmount(context.Background(), uuid, "/m"); err == nil || errors.Is(err, ErrNotMounted) {
 		t.Errorf("Unmount with a device that has no file = %v, want an error of its own", err)
 	}
+}
+
+// A mount of a restore was lost, its device was not.
+func TestUnmountWritableFindsADeviceWithoutMount(t *testing.T) {
+	dd := copyOf(t, "DiskDescriptor.1.xml")
+	d, err := Read(dd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, image := context.Background(), d.Images[0].File
+	c, f := client(answer{exit: exitParameter}, answer{stdout: "null\t" + image + "\n"})
+	if err := c.UnmountWritable(ctx, dd, "/m"); err != nil {
+		t.Errorf("UnmountWritable = %v", err)
+	}
+	check(t, f, "umount -m /m", "list", "umount -d /dev/null")
+	lists := map[string]string{
+		"nothing":                     "",
+		"a snapshot's device":         "null\t" + image + "\tother\n",
+		"a device of another disk":    "null\t/vz/private/x/root.hds\n",
+		"nothing, descriptor missing": "missing",
+	}
+	if dev := someMountedDevice(); dev != "" {
+		lists["a device mounted elsewhere"] = dev + "\t" + image + "\n"
+	} else {
+		t.Log("not tested: a device mounted elsewhere; this machine has none")
+	}
+	for what, list := range lists {
+		path := dd
+		if list == "missing" {
+			path, list = "/nonexistent/DiskDescriptor.xml", "null\t"+image+"\n"
+		}
+		c, f := client(answer{exit: exitParameter}, answer{stdout: list})
+		if err := c.UnmountWritable(ctx, path, "/m"); err == nil || !errors.Is(err, ErrNotMounted) {
+			t.Errorf("%s: UnmountWritable = %v, want ErrNotMounted", what, err)
+		}
+		for _, call := range f.calls {
+			if strings.Contains(call, "-d") {
+				t.Errorf("%s: %s was called", what, call)
+			}
+		}
+	}
+}
+
+// someMountedDevice returns the name of a device that is mounted on this machine.
+func someMountedDevice() string {
+	b, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.SplitSeq(string(b), "\n") {
+		_, tail, _ := strings.Cut(line, " - ")
+		if f := strings.Fields(tail); len(f) > 1 && strings.HasPrefix(f[1], "/dev/") && exists("/dev/"+filepath.Base(f[1])) {
+			return filepath.Base(f[1])
+		}
+	}
+	return ""
 }

@@ -25,9 +25,14 @@ import (
 type Container struct {
 	// UUID is in lower case, without braces. Name may be empty.
 	UUID, Name string
+	// CTID is a number for containers that came from older releases, else the UUID.
+	CTID string
 	// State is prlctl's word: running, stopped, suspended, mounted, ...
 	State string
 }
+
+// Is reports whether id, a UUID or the number of an older container, means c.
+func (c Container) Is(id string) bool { return id != "" && (id == c.UUID || id == c.CTID) }
 
 // Place is where a container lives on its node.
 type Place struct {
@@ -71,7 +76,7 @@ func (c Client) run(ctx context.Context, changes bool, args ...string) (string, 
 
 // List returns all containers of the node, templates not among them.
 func (c Client) List(ctx context.Context) ([]Container, error) {
-	out, err := c.run(ctx, false, "list", "-a", "--vmtype", "ct", "-o", "uuid,name,status", "-j")
+	out, err := c.run(ctx, false, "list", "-a", "--vmtype", "ct", "-o", "uuid,envid,name,status", "-j")
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +84,7 @@ func (c Client) List(ctx context.Context) ([]Container, error) {
 }
 
 func parseList(out string) ([]Container, error) {
-	var raw []struct{ UUID, Name, Status string }
+	var raw []struct{ UUID, EnvID, Name, Status string }
 	if err := json.Unmarshal([]byte(out), &raw); err != nil {
 		return nil, fmt.Errorf("output of prlctl list: %w", err)
 	}
@@ -92,7 +97,11 @@ func parseList(out string) ([]Container, error) {
 		if r.Name == "-" {
 			r.Name = ""
 		}
-		list = append(list, Container{UUID: uuid, Name: r.Name, State: r.Status})
+		ctid := strings.Trim(r.EnvID, "{}-")
+		if ctid == "" {
+			ctid = uuid
+		}
+		list = append(list, Container{UUID: uuid, CTID: ctid, Name: r.Name, State: r.Status})
 	}
 	return list, nil
 }

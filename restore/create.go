@@ -3,10 +3,9 @@
 package restore
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -49,16 +48,13 @@ func (f *File) begin() error {
 		return err
 	}
 	if exists {
-		if f.temporary, err = temporaryName(); err != nil {
-			return err
-		}
+		f.temporary = temporaryName()
 	}
 	err = f.make()
 	if errors.Is(err, unix.EEXIST) && !exists {
 		// Somebody made the name meanwhile.
-		if f.temporary, err = temporaryName(); err == nil {
-			err = f.make()
-		}
+		f.temporary = temporaryName()
+		err = f.make()
 	}
 	if err != nil {
 		return fmt.Errorf("create %s: %w", f.item.Path, err)
@@ -194,10 +190,4 @@ func (f *File) link(at int, name string) error {
 	return err
 }
 
-func temporaryName() (string, error) {
-	var raw [8]byte
-	if _, err := rand.Read(raw[:]); err != nil {
-		return "", err
-	}
-	return ".vz7ct-" + hex.EncodeToString(raw[:]), nil
-}
+func temporaryName() string { return fmt.Sprintf(".vz7ct-%016x", rand.Uint64()) }

@@ -45,8 +45,8 @@ func (f *File) SetXattr(name string, value []byte) {
 	f.xattrs = append(f.xattrs, xattr{name, append([]byte(nil), value...)})
 }
 
-// Finish gives the item its size, owner, mode, attributes and times, in this
-// order, and then its name. It returns all that it could not do: the item is
+// Finish gives the item its owner, mode, attributes and times, in this order,
+// and then its name. It returns all that it could not do: the item is
 // there in any case but one, that it could not get its name.
 func (f *File) Finish() error {
 	defer f.close()
@@ -71,14 +71,11 @@ func (f *File) Abort() {
 	if f.existed || f.dir == nil {
 		return
 	}
-	name, flags := f.name, 0
-	if f.temporary != "" {
-		name = f.temporary
-	}
+	flags := 0
 	if f.item.directory() {
 		flags = unix.AT_REMOVEDIR
 	}
-	_ = unix.Unlinkat(int(f.dir.Fd()), name, flags)
+	_ = unix.Unlinkat(int(f.dir.Fd()), f.current(), flags)
 }
 
 func (f *File) close() {
@@ -115,9 +112,6 @@ func (f *File) attributes() (errs []error) {
 	file := f.path
 	if f.data != nil {
 		file = f.data
-		if f.item.Sparse {
-			do("size", f.extend())
-		}
 	}
 	link := f.item.Mode&unix.S_IFMT == unix.S_IFLNK
 	// chown clears setuid, setgid and capabilities, so it comes first.
@@ -130,24 +124,28 @@ func (f *File) attributes() (errs []error) {
 	}
 	// A capability is valid for the inode as it is, and an access list changes
 	// the group bits of the mode to what they were: both come after chmod.
-	for _, x := range f.xattrs {
-		do("attribute "+x.name, retry(func() error { return unix.Setxattr(procName(file), x.name, x.value, 0) }))
+	set, name := unix.Setxattr, procName(file)
+	if link {
+		// Kernel 3.10 does not take a link by its descriptor: it would follow it.
+		set, name = unix.Lsetxattr, procName(f.dir)+"/"+f.current()
 	}
-	do("times", setTimes(file, f.item.Atime, f.item.Mtime))
+	for _, x := range f.xattrs {
+		do("attribute "+x.name, retry(func() error { return set(name, x.name, x.value, 0) }))
+	}
+	do("times", setTimes(name, f.item.Atime, f.item.Mtime, link))
 	return errs
 }
 
-// extend gives a file the hole at its end that its last piece did not reach.
-func (f *File) extend() error {
-	st, err := f.data.Stat()
-	if err != nil || st.Size() >= f.item.Size {
-		return err
+// current is the name that the item has before it is renamed.
+func (f *File) current() string {
+	if f.temporary != "" {
+		return f.temporary
 	}
-	return f.data.Truncate(f.item.Size)
+	return f.name
 }
 
 // procName names an open file for the calls that take no descriptor. The kernel
-// goes straight to the file, a symbolic link itself if that is what is open.
+// goes straight to the file.
 func procName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
 
 // dropAcls takes away what a new file got from its directory's default list.
@@ -165,9 +163,13 @@ func dropAcls(f *os.File, directory bool) error {
 	return nil
 }
 
-func setTimes(f *os.File, atime, mtime int64) error {
+func setTimes(name string, atime, mtime int64, link bool) error {
 	ts := []unix.Timespec{{Sec: atime}, {Sec: mtime}}
-	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, procName(f), ts, 0) })
+	flags := 0
+	if link {
+		flags = unix.AT_SYMLINK_NOFOLLOW
+	}
+	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, name, ts, flags) })
 }
 
 // Replaces reports whether something has the item's name until Finish.

@@ -84,6 +84,9 @@ func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.
 		case err == nil:
 			return t.checked(f)
 		case errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP):
+			if t.NoLinks {
+				return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), err)
+			}
 			return t.follow(dir, name, whole)
 		case !errors.Is(err, unix.ENOENT) || !make || made:
 			return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), err)
@@ -121,7 +124,11 @@ func (t *Tree) follow(dir *os.File, name string, whole []string) (*os.File, erro
 
 // checked refuses directories of file systems that files are not restored to.
 func (t *Tree) checked(f *os.File) (*os.File, error) {
-	if err := writable(f); err != nil {
+	err := writable(f)
+	if err == nil {
+		err = t.note(f)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -172,18 +172,24 @@ func TestAccessLists(t *testing.T) {
 	}
 }
 
-func TestSparseFileGetsItsHoleAtTheEnd(t *testing.T) {
-	tr, root := tree(t)
-	it := file("s")
-	it.Size, it.Sparse = 10<<20, true
-	f, err := tr.Create(it)
-	must(t, err)
-	_, err = unix.Pwrite(f.Fd(), []byte("data"), 1<<20)
-	must(t, err)
-	must(t, f.Finish())
-	if st := stat(t, filepath.Join(root, "s")); st.Size != 10<<20 || st.Blocks > 64 {
-		t.Errorf("size %d in %d blocks, want 10 MiB in a few", st.Size, st.Blocks)
+func TestSyncKnowsEveryFileSystem(t *testing.T) {
+	tr, _ := tree(t)
+	must(t, put(tr, file("a/b"), "x"))
+	if n := len(tr.mounts); n != 1 {
+		t.Errorf("%d file systems, want the root's alone", n)
 	}
+	must(t, tr.Sync())
+}
+
+func TestNoLinks(t *testing.T) {
+	tr, root := tree(t)
+	tr.NoLinks = true
+	must(t, os.Mkdir(filepath.Join(root, "real"), 0o755))
+	must(t, os.Symlink("real", filepath.Join(root, "link")))
+	if err := put(tr, file("link/x"), "x"); err == nil {
+		t.Error("Create(link/x) = nil, want an error: the way leads over a link")
+	}
+	must(t, put(tr, file("real/x"), "x"))
 }
 
 func TestHardLinks(t *testing.T) {

@@ -42,16 +42,12 @@ type Item struct {
 	Mode         uint32
 	UID, GID     uint32
 	Rdev         uint64
-	Size         int64
 	Atime, Mtime int64 // seconds
 	// Link is the target of a symbolic link, to be kept as it is.
 	Link string
 	// First is the path of the name that this one is to be a hard link of; the
 	// rest of the item does not count then.
 	First string
-	// Sparse: the content comes in pieces with holes between them, and perhaps
-	// at the end.
-	Sparse bool
 	// Replace says what to do if the name exists.
 	Replace Replace
 }
@@ -71,10 +67,15 @@ var (
 
 // Tree is a root that is written to. It is not safe for concurrent use.
 type Tree struct {
+	// NoLinks makes a link on the way an error, even one that leads nowhere else.
+	NoLinks bool
+
 	root *os.File
 	dirs *directories
 	// last and above are the directories used last, for the next name beside.
 	last []level
+	// mounts are directories of other file systems that were entered, by device.
+	mounts map[uint64]*os.File
 }
 
 // level is an open directory on the way to the one used last.
@@ -89,11 +90,15 @@ func Open(root *os.File, spill string) (*Tree, error) {
 	if err := writable(root); err != nil {
 		return nil, err
 	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(root.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("look at root: %w", err)
+	}
 	d, err := newDirectories(spill)
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{root: root, dirs: d}, nil
+	return &Tree{root: root, dirs: d, mounts: map[uint64]*os.File{st.Dev: root}}, nil
 }
 
 // Close gives the directories that were restored their times, after all that
@@ -104,7 +109,7 @@ func (t *Tree) Close() error {
 		if err != nil {
 			return fmt.Errorf("times of directory %s: %w", path, err)
 		}
-		if err := setTimes(dir, atime, mtime); err != nil {
+		if err := setTimes(procName(dir), atime, mtime, false); err != nil {
 			return fmt.Errorf("times of directory %s: %w", path, err)
 		}
 		return nil
@@ -117,17 +122,40 @@ func (t *Tree) Close() error {
 func (t *Tree) Abandon() {
 	t.forget(0)
 	t.dirs.close()
-	t.root.Close()
+	for _, dir := range t.mounts {
+		dir.Close()
+	}
 }
 
-// Sync writes everything that was restored to disk.
+// Sync writes everything that was restored to disk, on every file system of the
+// tree that it went to.
 func (t *Tree) Sync() error {
-	dir, err := unix.Openat(int(t.root.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
+	var errs []error
+	for _, m := range t.mounts {
+		dir, err := unix.Openat(int(m.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = retry(func() error { return unix.Syncfs(dir) })
+			unix.Close(dir)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// note remembers the file system of a directory for Sync.
+func (t *Tree) note(dir *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
 		return err
 	}
-	defer unix.Close(dir)
-	return retry(func() error { return unix.Syncfs(dir) })
+	if t.mounts[st.Dev] != nil {
+		return nil
+	}
+	own, err := openPath(dir, ".", unix.O_DIRECTORY)
+	if err == nil {
+		t.mounts[st.Dev] = own
+	}
+	return err
 }
 
 // split cuts a path into its components and refuses what is no plain path.
