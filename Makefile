@@ -44,6 +44,8 @@ $(BUILD)/glibc217/libc.so: cgo/glibc217.sh
 tools:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/lab ./test/lab/cmd/lab
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/compare ./test/compare/cmd/compare
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/nosys ./test/e2e/cmd/nosys
+	$(MAKE) -C test/fdhost fdhost fdhost-sanitize
 
 .PHONY: unit
 unit:

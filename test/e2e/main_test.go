@@ -127,7 +127,7 @@ func (w *world) newNode() {
 	w.dir = dir
 	w.Cleanup(func() {
 		if w.Failed() {
-			w.Logf("the job log was:\n%s", w.tail("daemons/log/jobs.log"))
+			w.Logf("the job log was:\n%s", w.tail("daemons/log/dir.log"))
 			w.Logf("File Daemon:\n%s", w.tail("daemons/log/fd.log"))
 		}
 		os.RemoveAll(dir)

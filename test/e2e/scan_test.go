@@ -23,3 +23,6 @@ func scanOn(n *rig.Node, dir string) (compare.Tree, error) {
 	}
 	return compare.Load(out)
 }
+
+// ignoreHoles is for jobs whose daemon cannot carry holes.
+func ignoreHoles(d compare.Difference) bool { return d.What == compare.Holes }

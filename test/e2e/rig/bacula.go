@@ -84,11 +84,6 @@ func (bacula) commands(s *System) map[string][]string {
 }
 
 func (b bacula) configure(s *System) error {
-	label := "LabelMedia = yes"
-	pool := `Label Format = "V-"`
-	if s.cfg.NoLabel {
-		label, pool = "LabelMedia = no", ""
-	}
 	var jobs strings.Builder
 	for _, j := range s.cfg.Jobs {
 		jobs.WriteString(b.job(s, j))
@@ -99,21 +94,24 @@ Director { Name = dir; DIRport = %[1]d; DIRAddress = 127.0.0.1; QueryFile = "/et
   WorkingDirectory = %[4]s/dir; PidDirectory = %[4]s/dir; Maximum Concurrent Jobs = 20; Password = %[5]s; Messages = M
   FD Connect Timeout = 20 seconds; SD Connect Timeout = 20 seconds }
 Catalog { Name = C; dbname = cat; dbuser = ""; dbpassword = "" }
-Messages { Name = M; append = "%[4]s/log/jobs.log" = all; console = all, !skipped, !saved }
+Messages { Name = M; stdout = all; console = all, !skipped, !saved }
 Client { Name = fd; Address = 127.0.0.1; FDPort = %[2]d; Catalog = C; Password = %[5]s; Maximum Concurrent Jobs = 20; AutoPrune = no }
 Storage { Name = S; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 20 }
-Pool { Name = P; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000
-  %[6]s }
+Storage { Name = Slow; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 20 }
+Pool { Name = P; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-" }
+Pool { Name = Slow; Pool Type = Backup; AutoPrune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = /nonexistent } }
 Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 20 }
-%[7]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, pool, jobs.String()),
+%[6]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, jobs.String()),
 		"sd.conf": fmt.Sprintf(`
 Storage { Name = sd; SDPort = %d; SDAddress = 127.0.0.1; WorkingDirectory = %[2]s/sd; Pid Directory = %[2]s/sd; Maximum Concurrent Jobs = 20 }
 Director { Name = dir; Password = %[3]s }
-Device { Name = D; Media Type = File; Archive Device = %[2]s/volumes; %[4]s; Random Access = yes; AutomaticMount = yes
+Device { Name = D; Media Type = File; Archive Device = %[2]s/volumes; LabelMedia = yes; Random Access = yes; AutomaticMount = yes
+  RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 20 }
+Device { Name = Slow; Media Type = Slow; Archive Device = %[2]s/slow; LabelMedia = no; Random Access = yes; AutomaticMount = yes
   RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 20 }
 Messages { Name = M; director = dir = all }
-`, s.ports.sd, s.Dir, password, label),
+`, s.ports.sd, s.Dir, password),
 		"fd.conf": fmt.Sprintf(`
 FileDaemon { Name = fd; FDPort = %d; FDAddress = 127.0.0.1; WorkingDirectory = %[2]s/fd; Pid Directory = %[2]s/fd
   Maximum Concurrent Jobs = 20; Plugin Directory = %[2]s/plugins
@@ -138,9 +136,9 @@ func (b bacula) job(s *System, j Job) string {
       %[2]s
     }
 %[3]s  } }
-Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; Storage = S; Pool = P; Messages = M
+Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; %[5]s; Messages = M
   Maximum Concurrent Jobs = 10; Accurate = %[4]s }
-`, j.Name, j.Block, include.String(), yesNo(j.Accurate))
+`, j.Name, j.Block, include.String(), yesNo(j.Accurate), j.storage())
 }
 
 // quoted writes a string as the configuration files of both families want it.

@@ -124,10 +124,6 @@ func (b bareos) commands(s *System) map[string][]string {
 }
 
 func (b bareos) configure(s *System) error {
-	label, pool := "Label Media = yes", `Label Format = "V-"`
-	if s.cfg.NoLabel {
-		label, pool = "Label Media = no", ""
-	}
 	var jobs strings.Builder
 	for _, j := range s.cfg.Jobs {
 		jobs.WriteString(b.job(s, j))
@@ -138,24 +134,27 @@ func (b bareos) configure(s *System) error {
 Director { Name = dir; Port = %[1]d; Address = 127.0.0.1; QueryFile = %[4]s/query.sql; Maximum Concurrent Jobs = 20
   Working Directory = %[4]s/dir; Password = %[5]s; Messages = M; Auditing = no }
 Catalog { Name = C; DB Name = bareos; DB User = bareos; DB Password = ""; DB Address = %[4]s/pgsock; DB Port = 5432 }
-Messages { Name = M; append = "%[4]s/log/jobs.log" = all; console = all, !skipped, !saved; catalog = all, !skipped, !saved }
+Messages { Name = M; stdout = all; console = all, !skipped, !saved; catalog = all, !skipped, !saved }
 Client { Name = fd; Address = 127.0.0.1; Port = %[2]d; Catalog = C; Password = %[5]s; Maximum Concurrent Jobs = 20; Auto Prune = no }
 Storage { Name = S; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 20 }
-Pool { Name = P; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000
-  %[6]s }
+Storage { Name = Slow; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 20 }
+Pool { Name = P; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-" }
+Pool { Name = Slow; Pool Type = Backup; Auto Prune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = "/nonexistent" } }
 Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 10 }
-%[7]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, pool, jobs.String()),
+%[6]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, jobs.String()),
 		// Reservation at once: release 25.1.0 may crash when a job ends before its
 		// first data (stored/reserve.cc, TryReserveAfterUse).
 		"sd.conf": fmt.Sprintf(`
-Storage { Name = sd; Port = %d; Address = 127.0.0.1; Working Directory = %[2]s/sd; Backend Directory = %[5]s/lib/bareos/backends
+Storage { Name = sd; Port = %d; Address = 127.0.0.1; Working Directory = %[2]s/sd; Backend Directory = %[4]s/lib/bareos/backends
   Maximum Concurrent Jobs = 20; Just In Time Reservation = no }
 Director { Name = dir; Password = %[3]s }
-Device { Name = D; Media Type = File; Device Type = File; Archive Device = %[2]s/volumes; %[4]s; Random Access = yes; Automatic Mount = yes
+Device { Name = D; Media Type = File; Device Type = File; Archive Device = %[2]s/volumes; Label Media = yes; Random Access = yes; Automatic Mount = yes
+  Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 20 }
+Device { Name = Slow; Media Type = Slow; Device Type = File; Archive Device = %[2]s/slow; Label Media = no; Random Access = yes; Automatic Mount = yes
   Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 20 }
 Messages { Name = M; Director = dir = all }
-`, s.ports.sd, s.Dir, password, label, b.prefix),
+`, s.ports.sd, s.Dir, password, b.prefix),
 		"fd.conf": fmt.Sprintf(`
 FileDaemon { Name = fd; FD Port = %d; FD Address = 127.0.0.1; Working Directory = %[2]s/fd; Plugin Directory = %[2]s/plugins; Plugin Names = vz7ct
   %[4]s
@@ -187,9 +186,9 @@ func (b bareos) job(s *System, j Job) string {
       %[2]s
     }
 %[3]s  } }
-Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; Storage = S; Pool = P; Messages = M
+Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; %[7]s; Messages = M
   Maximum Concurrent Jobs = 10; Accurate = %[4]s
   %[5]s
 }
-`, j.Name, j.Block, include.String(), yesNo(j.Accurate), options, block)
+`, j.Name, j.Block, include.String(), yesNo(j.Accurate), options, block, j.storage())
 }

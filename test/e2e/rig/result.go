@@ -43,8 +43,9 @@ func (r Result) String() string {
 	return fmt.Sprintf("job %d: %s\n%s", r.ID, r.Termination, r.Log)
 }
 
-// jobLog is where the Director writes all messages of all jobs.
-func (s *System) jobLog() string { return filepath.Join(s.Dir, "log/jobs.log") }
+// jobLog is where the Director writes all messages of all jobs: to its standard
+// output, line by line, since it keeps back what goes to a file.
+func (s *System) jobLog() string { return filepath.Join(s.Dir, "log/dir.log") }
 
 // Log returns the lines of a job so far.
 func (s *System) Log(id int) string {

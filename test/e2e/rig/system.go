@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,9 +23,6 @@ type Config struct {
 	Jobs []Job
 	// FD are further lines of the File Daemon's own resource.
 	FD string
-	// NoLabel keeps the Storage Daemon from labelling volumes: every job waits
-	// for one until Label is called.
-	NoLabel bool
 	// Wrap are words put before the File Daemon's command.
 	Wrap []string
 	// Env are assignments for the File Daemon.
@@ -47,6 +45,17 @@ type Job struct {
 	// XattrSupport.
 	Plain    bool
 	Accurate bool
+	// Slow sends the data to a storage whose only volume, V0, is soon full: the
+	// job stops in the midst of its data until Label makes another.
+	Slow bool
+}
+
+// storage names the job's storage and pool.
+func (j Job) storage() string {
+	if j.Slow {
+		return "Storage = Slow; Pool = Slow"
+	}
+	return "Storage = S; Pool = P"
 }
 
 // System is a Director, a Storage Daemon and a File Daemon.
@@ -89,7 +98,7 @@ func Start(n *Node, dir string, cfg Config) (*System, error) {
 	} else {
 		s.family = bacula{}
 	}
-	for _, d := range []string{"dir", "sd", "fd", "volumes", "plugins", "log"} {
+	for _, d := range []string{"dir", "sd", "fd", "volumes", "slow", "plugins", "log"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return nil, err
 		}
@@ -111,6 +120,12 @@ func Start(n *Node, dir string, cfg Config) (*System, error) {
 	}
 	for _, d := range []string{"sd", "fd", "dir"} {
 		if err := s.StartDaemon(d); err != nil {
+			s.Stop()
+			return nil, err
+		}
+	}
+	if slices.ContainsFunc(cfg.Jobs, func(j Job) bool { return j.Slow }) {
+		if err := s.Label("V0", smallVolume); err != nil {
 			s.Stop()
 			return nil, err
 		}
@@ -194,7 +209,8 @@ func (s *System) StopDaemon(which string, sig syscall.Signal) {
 	_ = cmd.Process.Signal(sig)
 	select {
 	case <-s.ended[which]:
-	case <-time.After(20 * time.Second):
+	case <-time.After(5 * time.Second):
+		// A Director waits for jobs that will never end.
 		_ = cmd.Process.Kill()
 		<-s.ended[which]
 	}
@@ -321,9 +337,16 @@ func restoreLine(r Restore, client string) string {
 	return strings.Join(append(words, "done", "yes"), " ")
 }
 
-// Label makes a volume, for a system with NoLabel.
-func (s *System) Label(name string) error {
-	out, err := s.Console(fmt.Sprintf("label storage=S pool=P volume=%s slot=0", name), "mount storage=S slot=0")
+// smallVolume is the size of a volume that no job of the scenarios fits into.
+const smallVolume = 1 << 20
+
+// Label makes a volume for the slow storage, of so many bytes; 0 is no limit.
+func (s *System) Label(name string, limit int) error {
+	lines := []string{fmt.Sprintf("label storage=Slow pool=Slow volume=%s slot=0", name)}
+	if limit > 0 {
+		lines = append(lines, fmt.Sprintf("update volume=%s maxvolbytes=%d", name, limit))
+	}
+	out, err := s.Console(append(lines, "mount storage=Slow slot=0")...)
 	if err != nil || !strings.Contains(out, "successfully created") {
 		return fmt.Errorf("label: %w: %s", err, out)
 	}

@@ -3,10 +3,9 @@
 package ploop
 
 import (
+	"crypto/rand"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/test/lab/descriptor"
 	"github.com/bareos-contrib/vz7ct/test/lab/image"
@@ -265,7 +264,7 @@ func readHeader(path string) (image.Header, error) {
 // uuid makes a random UUID in braces.
 func uuid() (string, error) {
 	var b [16]byte
-	if _, err := unix.Getrandom(b[:], 0); err != nil {
+	if _, err := rand.Read(b[:]); err != nil {
 		return "", err
 	}
 	return formatUUID(b), nil
