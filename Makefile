@@ -5,6 +5,7 @@
 # make test-full   the same without a limit of time
 # make build       build/vz7ct-fd.so
 # make unit        unit tests alone: no root, under 30 seconds
+# make lint        gofmt, vet, staticcheck, shellcheck, the C compiler's warnings
 #
 # Variables, each with an example:
 #   GO=/usr/local/go/bin/go       the Go tool
@@ -39,17 +40,42 @@ $(BUILD)/vz7ct-fd.so: FORCE $(BUILD)/glibc217/libc.so
 $(BUILD)/glibc217/libc.so: cgo/glibc217.sh
 	cgo/glibc217.sh $(BUILD)/glibc217
 
-# The test programs: the stand-in node, the comparer, the mini daemon.
+# The test programs: the stand-in node, the comparer, the mini daemon, the demo.
 .PHONY: tools
 tools:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/lab ./test/lab/cmd/lab
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/compare ./test/compare/cmd/compare
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/nosys ./test/e2e/cmd/nosys
+	CGO_ENABLED=0 $(GO) build -o $(BUILD)/demo ./test/e2e/cmd/demo
 	$(MAKE) -C test/fdhost fdhost fdhost-sanitize
 
-.PHONY: unit
+# What comes from Debian: packages, and a root tree for containers.
+.PHONY: packages
+packages:
+	test/install.sh
+
+$(BUILD)/tree.tar: test/lab/tree.sh test/lab/nasty/nasty.go | tools
+	LAB=$(CURDIR)/$(BUILD)/lab test/lab/tree.sh $@
+
+.PHONY: demo
+demo: packages
+	$(MAKE) -s build tools $(BUILD)/tree.tar
+	$(BUILD)/demo $(BUILD)/tree.tar
+
+.PHONY: unit test test-full lint
 unit:
 	$(GO) test ./...
+
+lint: packages
+	test/run.sh lint
+
+test: packages
+	$(MAKE) -s build tools
+	test/run.sh
+
+test-full: packages
+	$(MAKE) -s build tools
+	test/run.sh full
 
 .PHONY: FORCE clean
 FORCE:

@@ -36,7 +36,6 @@ func wantHeld(t *testing.T, err error, by string) {
 
 func TestExclusiveNamesItsHolder(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "l")
-	h := mustHold(t, nil, nil)
 	h, err := Exclusive(path, true)
 	mustHold(t, h, err)
 	_, err = Exclusive(path, true)

@@ -8,7 +8,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -303,10 +302,4 @@ func (w *world) same(want, got compare.Tree, ignore func(compare.Difference) boo
 // descriptor is the path of a disk's descriptor.
 func descriptor(ctid, disk string) string {
 	return "/vz/private/" + ctid + "/" + disk + "/DiskDescriptor.xml"
-}
-
-// has reports whether a program is installed.
-func has(name string) bool {
-	_, err := exec.LookPath(name)
-	return err == nil
 }

@@ -15,7 +15,9 @@ import (
 )
 
 // ErrLocked says that another operation holds the container.
-var ErrLocked = errors.New("Cannot lock the Container") //nolint:staticcheck // the real tool's words
+//
+//lint:ignore ST1005 the real tool's words
+var ErrLocked = errors.New("Cannot lock the Container")
 
 // Lock takes the container's lock as libvzctl does: a file made by link(2) with the holder's number and what it does, and
 // a flock in the private area. A file whose holder is gone is removed by the next taker.

@@ -31,7 +31,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: nosys PROGRAM ARGUMENT...")
+		return errors.New("usage: nosys PROGRAM [ARGUMENTS]")
 	}
 	path, err := exec.LookPath(args[0])
 	if err != nil {

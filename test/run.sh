@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: AGPL-3.0-only
+#
+# run.sh [full] [PART...]: run the tests part by part and print the minutes of each. Without parts all of them run. A part
+# that fails is shown, the others still run. "full" takes away the limits of time.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+GO=${GO:-go} CC=${CC:-gcc} BUILD=$PWD/build
+export CGO_ENABLED=1
+STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+full=""
+if [ "${1:-}" = full ]; then
+	full=1
+	shift
+	export VZ7CT_FULL=1
+fi
+[ $# -gt 0 ] || set -- lint unit race fuzz fdhost lab e2e demo
+
+lint() {
+	local bad
+	bad=$(git ls-files -z '*.go' | xargs -0 gofmt -l)
+	[ -z "$bad" ] || { echo "gofmt would change: $bad"; return 1; }
+	"$GO" vet ./... || return 1
+	"$GO" run "$STATICCHECK" ./... || return 1
+	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck || return 1
+	# What Go generates from the exports is included by the C files.
+	local gen status=0
+	gen=$(mktemp -d)
+	(cd cgo && grep -l 'import "C"' ./*.go | xargs "$GO" tool cgo -objdir "$gen" --) || status=1
+	for f in cgo/*.c; do
+		"$CC" -std=gnu11 -O2 -Wall -Wextra -Werror -fsyntax-only -Icgo -I"$gen" \
+			-DPLUGIN_VERSION='""' -DPLUGIN_DATE='""' "$f" || status=1
+	done
+	rm -rf "$gen"
+	return $status
+}
+
+unit() { "$GO" test -count=1 ./...; }
+
+race() { "$GO" test -count=1 -race ./fdplugin/ ./internal/... ./ploop/ ./prlctl/ ./restore/; }
+
+# Every fuzz target for a short while.
+fuzz() {
+	local t=5s name file
+	[ -z "$full" ] || t=2m
+	while IFS=: read -r file name; do
+		name=${name#func }
+		name=${name%%(*}
+		"$GO" test -run '^$' -fuzz "^$name\$" -fuzztime "$t" "./$(dirname "$file")" || return 1
+	done < <(git grep -o '^func Fuzz[A-Za-z]*(' -- '*_test.go')
+}
+
+fdhost() { make -s -C test/fdhost fdhost-selftest; }
+
+lab() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 30m ./test/lab/... ./internal/... ./restore/ ./test/compare/; }
+
+e2e() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 60m -v ./test/e2e/ ./fileset-examples/; }
+
+demo() { make -s demo; }
+
+"$BUILD/lab" clean >/dev/null 2>&1
+failed="" times=""
+mkdir -p "$BUILD/log"
+for part in "$@"; do
+	echo "== $part"
+	begin=$SECONDS
+	if "$part" >"$BUILD/log/$part.log" 2>&1; then
+		grep -hE '^(ok |demo: ok|--- SKIP|skipped:|fdhost:|selftest|\s+\S+_test\.go:[0-9]+: (no|not|skip))' "$BUILD/log/$part.log"
+	else
+		tail -n 150 "$BUILD/log/$part.log"
+		echo "== $part FAILED; all that it printed: $BUILD/log/$part.log"
+		failed="$failed $part"
+	fi
+	times="$times $part=$(awk -v s=$((SECONDS - begin)) 'BEGIN { printf "%.1f", s / 60 }')"
+done
+echo "minutes:$times all=$(awk -v s=$SECONDS 'BEGIN { printf "%.1f", s / 60 }')"
+if [ -n "$failed" ]; then
+	echo "FAILED:$failed"
+	exit 1
+fi
+echo "all tests passed"
