@@ -45,6 +45,9 @@ func (b *backup) readDisks() error {
 	if err != nil {
 		return err
 	}
+	if len(conf) > maxDisks {
+		return fmt.Errorf("container %s has %d disks: %d can be restored at most", b.container.Name, len(conf), maxDisks)
+	}
 	b.volumes = nil
 	taken := map[string]string{}
 	for _, c := range conf {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/bareos-contrib/vz7ct/prlctl"
 )
@@ -65,7 +66,50 @@ type manifestDisk struct {
 	UsedInodes uint64 `json:"used_inodes"`
 }
 
+// names are the fields that may hold any byte, which JSON cannot.
+func (d *manifestDisk) names() map[string]*string {
+	return map[string]*string{"mount": &d.Mount, "catalogue": &d.Catalogue, "image": &d.Image}
+}
+
+// diskRecord is a disk in the manifest. Bytes holds the names that are no text.
+type diskRecord struct {
+	plainDisk
+	Bytes map[string][]byte `json:"bytes,omitempty"`
+}
+
+type plainDisk manifestDisk
+
+func (d manifestDisk) MarshalJSON() ([]byte, error) {
+	r := diskRecord{plainDisk: plainDisk(d)}
+	for key, name := range d.names() {
+		if !utf8.ValidString(*name) {
+			if r.Bytes == nil {
+				r.Bytes = map[string][]byte{}
+			}
+			r.Bytes[key] = []byte(*name)
+		}
+	}
+	return json.Marshal(r)
+}
+
+func (d *manifestDisk) UnmarshalJSON(data []byte) error {
+	var r diskRecord
+	if err := json.Unmarshal(data, &r); err != nil {
+		return err
+	}
+	*d = manifestDisk(r.plainDisk)
+	for key, name := range d.names() {
+		if b, ok := r.Bytes[key]; ok {
+			*name = string(b)
+		}
+	}
+	return nil
+}
+
 const manifestFormat = 1
+
+// maxDisks is how many disks a container can have at most.
+const maxDisks = 1024
 
 // objectName is the beginning of a restore object's name.
 const objectName = "vz7ct-container-"
@@ -151,7 +195,7 @@ func decodeManifest(data []byte) (*manifest, error) {
 	if !containerID(m.CTID) {
 		return nil, fmt.Errorf("manifest: %q is no container id", m.CTID)
 	}
-	if len(m.Disks) == 0 || len(m.Disks) > 64 {
+	if len(m.Disks) == 0 || len(m.Disks) > maxDisks {
 		return nil, fmt.Errorf("manifest: %d disks", len(m.Disks))
 	}
 	for _, d := range m.Disks {

@@ -55,9 +55,25 @@ func locate(name string) (place, bool) {
 		if !ok || len(id) != len(uuid) {
 			return place{}, false
 		}
-		return place{a, uuid, strings.TrimSuffix(path, "/")}, true
+		path, ok = plain(path)
+		return place{a, uuid, path}, ok
 	}
 	return place{}, false
+}
+
+// plain takes superfluous slashes out of a path, as a substitution by regexwhere
+// may have left them. A path with "." or ".." leads elsewhere than it says.
+func plain(path string) (string, bool) {
+	var parts []string
+	for p := range strings.SplitSeq(path, "/") {
+		if p == "." || p == ".." {
+			return "", false
+		}
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, "/"), true
 }
 
 // stripWhere takes off the directory that the daemon has put before the name.
@@ -107,7 +123,9 @@ func fileName(name, where string) (place, error) {
 			text.Name(bare), treeRoot, liveRoot)
 	}
 	if prefix := strings.Trim(where, "/"); prefix != "" {
-		p.path = strings.TrimSuffix(prefix+"/"+p.path, "/")
+		if p.path, ok = plain(prefix + "/" + p.path); !ok {
+			return place{}, fmt.Errorf("restore=file: where=%s has a component \"..\" or \".\"", text.Name(where))
+		}
 	}
 	return p, nil
 }

@@ -49,7 +49,7 @@ func parse(s, from string) ([]setting, error) {
 		key, value, ok := strings.Cut(part, "=")
 		key = strings.TrimSpace(key)
 		if !ok {
-			return nil, fmt.Errorf("%s: %q is no key=value; a colon inside a value is written \\:", from, part)
+			return nil, fmt.Errorf("%s: %q is no key=value (a colon inside a value is written \\: in it)", from, part)
 		}
 		out = append(out, setting{key, strings.TrimSpace(value), from})
 	}

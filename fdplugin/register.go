@@ -158,8 +158,12 @@ func (c *newContainer) rewrite(conf string) string {
 			continue
 		}
 		for _, d := range c.disks {
-			if filepath.IsAbs(d.Image) {
-				old := "image=" + filepath.Dir(d.Image)
+			was := filepath.Dir(d.Image)
+			if !filepath.IsAbs(was) && c.m.Private != c.private {
+				was = filepath.Join(c.m.Private, was) // written in full, of a node that has its areas elsewhere
+			}
+			if filepath.IsAbs(was) {
+				old := "image=" + was
 				for _, end := range []string{",", ";", `"`, "'"} {
 					line = strings.ReplaceAll(line, old+end, "image="+filepath.Dir(d.image)+end)
 				}

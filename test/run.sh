@@ -47,7 +47,7 @@ fuzz() {
 	while IFS=: read -r file name; do
 		name=${name#func }
 		name=${name%%(*}
-		"$GO" test -run '^$' -fuzz "^$name\$" -fuzztime "$t" "./$(dirname "$file")" || return 1
+		"$GO" test -run '^$' -fuzz "^$name\$" -fuzztime "$t" -fuzzminimizetime 20x "./$(dirname "$file")" || return 1
 	done < <(git grep -o '^func Fuzz[A-Za-z]*(' -- '*_test.go')
 }
 

@@ -28,7 +28,7 @@ func TestRefusedBeforeAnythingIsTouched(t *testing.T) {
 		{"blocker=x", []string{"neither name nor uuid is given"}},
 		{"name=nosuch", []string{"no such container on this node", "prlctl list -a"}},
 		{"name=web:uuid=" + oldUUID, []string{"do not belong together", webUUID}},
-		{"uuid=web", []string{"is no UUID"}},
+		{"uuid=web", []string{"is neither a UUID nor a number"}},
 		{"name=web:min_free=99%", []string{"min_free wants", "make room"}},
 		{"name=web:lockfile=/run/planted", []string{"symbolic link"}},
 		{"name=web:blocker=home/*/block", []string{"blocker=home/*/block", "/home/admin/block", "is not saved while it is there"}},

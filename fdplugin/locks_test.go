@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/bareos-contrib/vz7ct/internal/lock"
+)
+
+// While a container is saved, everything that must not come between is locked,
+// and a second job ends at the wait that its options allow, with the holder named.
+func TestLocksOfABackup(t *testing.T) {
+	n := webNode(t)
+	command := cmd + ":lockfile=" + n.path("lock")
+	j, _ := n.job(t, bareos)
+	must(t, j.StartBackup(command))
+	if _, err := os.Lstat(n.path("lock.lock")); err != nil {
+		t.Errorf("the Python module's lock: %v", err)
+	}
+	for _, path := range []string{n.path("lock"), n.path("state/locks/" + webID), n.path("pcompact.pid")} {
+		if h, err := lock.Exclusive(path, false); err == nil {
+			h.Release()
+			t.Errorf("%s is not locked", path)
+		}
+	}
+	if h, err := lock.Shared(n.path("pcompact.pid")); err != nil {
+		t.Errorf("pcompact.pid is not shared with other daemons: %v", err)
+	} else if err := h.Release(); err != nil {
+		t.Error(err)
+	}
+	for _, tt := range []struct{ options, want string }{
+		{":lock_wait=1ns:lockfile=" + n.path("lock"), "lockfile=" + n.path("lock") + ": "},
+		{":lock_wait=1ns", "another job on container " + webID + ": "},
+	} {
+		before := len(n.calls)
+		_, log, err := run(t, n, cmd+tt.options)
+		got := log.all("fatal")
+		if err == nil || !strings.Contains(got, tt.want) || !strings.Contains(got, "is held by process") || !strings.Contains(got, "still after 1ns") {
+			t.Errorf("a second job with %s = %v, %q, want %q and the holder", tt.options, err, got, tt.want)
+		}
+		if got := n.calls[before:]; strings.Contains(strings.Join(got, " "), "snapshot") {
+			t.Errorf("the second job has done %q", got)
+		}
+	}
+	// The job's own locks were not touched by those that failed.
+	if list, err := save(j); err != nil || len(list) < 20 {
+		t.Errorf("save = %d entries, %v", len(list), err)
+	}
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// A running pcompact is waited for, unless the option says not to.
+func TestBackupBesidePcompact(t *testing.T) {
+	n := webNode(t)
+	pcompact, err := lock.Exclusive(n.path("pcompact.pid"), false)
+	must(t, err)
+	defer pcompact.Release()
+	if _, log, err := run(t, n, cmd+":lock_wait=1ns"); err == nil || !strings.Contains(log.all("fatal"), "pcompact: ") {
+		t.Errorf("StartBackup beside pcompact = %v, %s", err, log.all("fatal"))
+	}
+	if _, log, err := run(t, n, cmd+":lock_wait=1ns:pcompact=ignore"); err != nil {
+		t.Errorf("StartBackup with pcompact=ignore = %v, %s", err, log.all())
+	}
+}
+
+// A wait ends with the job, and says for whom it waits.
+func TestWaitIsCancelled(t *testing.T) {
+	n := webNode(t)
+	held, err := lock.Exclusive(n.path("lock"), false)
+	must(t, err)
+	j, log := n.job(t, bareos)
+	log.told = func(line string) {
+		if strings.Contains(line, "waiting for lockfile=") {
+			j.Cancel()
+		}
+	}
+	if err := j.StartBackup(cmd + ":lockfile=" + n.path("lock")); err != ErrStop {
+		t.Errorf("StartBackup = %v, want ErrStop", err)
+	}
+	if got := log.all("info"); !strings.Contains(got, "is held by process") {
+		t.Errorf("said %q, want the holder", got)
+	}
+	must(t, held.Release())
+	if left := n.left(t); len(left) > 0 || log.all("fatal") != "" {
+		t.Errorf("left behind: %q\n%s", left, log.all())
+	}
+}

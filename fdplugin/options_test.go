@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The table from which all about options follows is complete in itself.
+func TestOptionTable(t *testing.T) {
+	seen := map[string]bool{}
+	for _, o := range options() {
+		if o.key == "" || o.valid == "" || o.help == "" || o.set == nil {
+			t.Errorf("option %q lacks its key, valid values, help or set", o.key)
+		}
+		if !strings.HasSuffix(o.help, ".") {
+			t.Errorf("help of %s is no sentence: %q", o.key, o.help)
+		}
+		for _, k := range append([]string{o.key}, o.aliases...) {
+			if seen[k] || k != strings.ToLower(k) || strings.ContainsAny(k, " :=\\") {
+				t.Errorf("key %q is there twice or cannot be written", k)
+			}
+			seen[k] = true
+			if found, ok := find(k); !ok || found.key != o.key {
+				t.Errorf("find(%q) = %q, %v, want %q", k, found.key, ok, o.key)
+			}
+		}
+		if !strings.Contains(keys(), o.key) {
+			t.Errorf("keys() = %q, without %s", keys(), o.key)
+		}
+	}
+	for _, k := range []string{"", "Name", "ct", "excluded", "disk_siz"} {
+		if o, ok := find(k); ok {
+			t.Errorf("find(%q) = %q, want none", k, o.key)
+		}
+	}
+}
+
+// judged are values of every option: good ones with what they do, bad ones with
+// words of the error.
+var judged = map[string]struct {
+	good map[string]func(Options) bool
+	bad  map[string]string
+}{
+	"name": {
+		map[string]func(Options) bool{
+			"web": func(o Options) bool { return o.Name == "web" }, `"web server"`: func(o Options) bool { return o.Name == "web server" },
+		},
+		map[string]string{"": "is empty", "''": "is empty"},
+	},
+	"uuid": {
+		map[string]func(Options) bool{
+			"101": func(o Options) bool { return o.UUID == "101" }, "0101": func(o Options) bool { return o.UUID == "101" },
+			webID: isWeb, "{" + webID + "}": isWeb, strings.ToUpper(webID): isWeb, "'{" + strings.ToUpper(webID) + "}'": isWeb,
+		},
+		map[string]string{"": "neither a UUID nor a number", webID + "0": "neither", "{" + webID: "neither", "0": "neither", "-101": "neither", "{101}": "neither", "9999999999": "neither"},
+	},
+	"blocker": {
+		map[string]func(Options) bool{
+			"tmp/x":      func(o Options) bool { return len(o.Blockers) == 1 && o.Blockers[0].Text == "tmp/x" },
+			"/srv/*/a b": func(o Options) bool { return len(o.Blockers[0].Names) == 3 },
+		},
+		map[string]string{"": "names no file", "/": "names no file", "../etc/shadow": "leaves the container", "a/[b": "pattern"},
+	},
+	"lockfile": {
+		map[string]func(Options) bool{"/tmp/x/../l": func(o Options) bool { return o.Lockfile == "/tmp/l" }},
+		map[string]string{"": "no absolute path", "tmp/l": "no absolute path", "/tmp/": "no absolute path"},
+	},
+	"lock_wait": {
+		map[string]func(Options) bool{
+			"0": func(o Options) bool { return o.LockWait == 0 }, "90": func(o Options) bool { return o.LockWait == 90*time.Second },
+			"2h30m": func(o Options) bool { return o.LockWait == 150*time.Minute },
+		},
+		map[string]string{"": "is no time", "soon": "is no time", "-1": "is no time", "-1s": "is no time", "99999999999": "is no time"},
+	},
+	"pcompact": {
+		map[string]func(Options) bool{
+			"block": func(o Options) bool { return o.BlockCompact }, "ignore": func(o Options) bool { return !o.BlockCompact },
+		},
+		map[string]string{"": "is none of block, ignore", "no": "is none of block, ignore", "Block": "is none of"},
+	},
+	"excluded_backup_paths": {
+		map[string]func(Options) bool{
+			"'/a,b', /c*": func(o Options) bool {
+				_, ab := o.Excludes.Match("a,b")
+				_, cd := o.Excludes.Match("cd")
+				_, a := o.Excludes.Match("a")
+				return ab && cd && !a
+			},
+			"": func(o Options) bool { _, any := o.Excludes.Match("a"); return !any },
+		},
+		map[string]string{"/": "means the whole container", "'/a": "does not end", "/a,[": "pattern", "'/a' '/b'": "without a comma"},
+	},
+	"min_free": {
+		map[string]func(Options) bool{
+			"10G":  func(o Options) bool { return o.MinFree == MinFree{Bytes: 10 << 30} },
+			"2.5%": func(o Options) bool { return o.MinFree == MinFree{Percent: 2.5} },
+			"1":    func(o Options) bool { return o.MinFree == MinFree{Bytes: 1} },
+		},
+		map[string]string{"": "is no size", "0": "is no size", "-1": "is no size", "0%": "no share", "100%": "no share", "NaN%": "no share", "x%": "no share", "%": "no share"},
+	},
+	"restore": {
+		map[string]func(Options) bool{
+			"ct":   func(o Options) bool { return o.Restore == RestoreContainer },
+			"file": func(o Options) bool { return o.Restore == RestoreFiles }, "files": func(o Options) bool { return o.Restore == RestoreFiles },
+		},
+		map[string]string{"": "is none of ct, file", "all": "is none of ct, file", "container": "is none of"},
+	},
+	"disk_size": {
+		map[string]func(Options) bool{
+			"250": func(o Options) bool { return o.DiskSize == 250<<30 }, "64M": func(o Options) bool { return o.DiskSize == 64<<20 },
+		},
+		map[string]string{"": "is no size", "63M": "smaller than 64 MiB", "0": "is no size", "10X": "is no size", "1.5T": "is no size", "9999999999T": "is no size"},
+	},
+	"start": {
+		map[string]func(Options) bool{
+			"yes": func(o Options) bool { return o.Start }, "No": func(o Options) bool { return !o.Start }, "on": func(o Options) bool { return o.Start },
+		},
+		map[string]string{"": "neither yes nor no", "maybe": "neither yes nor no", "2": "neither yes nor no"},
+	},
+	"defaults_file": {
+		map[string]func(Options) bool{"GOOD": func(o Options) bool { return o.Name == "of the file" }},
+		map[string]string{"": "no absolute path", "conf": "no absolute path", "/none/x": "no such file"},
+	},
+	"overrides_file": {
+		map[string]func(Options) bool{"'GOOD'": func(o Options) bool { return o.Name == "of the file" }},
+		map[string]string{"": "no absolute path", "../conf": "no absolute path", "/proc/self/": "no absolute path", "/dev/null": "is no regular file"},
+	},
+}
+
+func isWeb(o Options) bool { return o.UUID == webID }
+
+// Every option takes its good values and refuses bad ones, naming its key, the
+// value, where it was written, and what would be valid.
+func TestEveryOption(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "options")
+	put(t, file, "[backup]\nname=of the file\n")
+	for _, o := range options() {
+		row, ok := judged[o.key]
+		if !ok {
+			t.Errorf("option %s is not tested", o.key)
+		}
+		for v, check := range row.good {
+			v = strings.ReplaceAll(v, "GOOD", file)
+			got, _, err := new(layers).effective("vz7ct:"+o.key+"="+v, backupPhase)
+			if err != nil || !check(got) {
+				t.Errorf("%s=%s: %+v, %v", o.key, v, got, err)
+			}
+		}
+		for v, want := range row.bad {
+			_, _, err := new(layers).effective("vz7ct:"+o.key+"="+v, backupPhase)
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), o.key) || !strings.Contains(err.Error(), v) {
+				t.Errorf("%s=%s: error %v, want key, value and %q", o.key, v, err, want)
+			}
+			// What is wrong with a file is said of the file.
+			if err != nil && !strings.HasSuffix(o.key, "_file") &&
+				(!strings.Contains(err.Error(), "(FileSet)") || !strings.Contains(err.Error(), "; valid is "+o.valid)) {
+				t.Errorf("%s=%s: error %v, want origin and %q", o.key, v, err, o.valid)
+			}
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	o := defaults()
+	if !o.BlockCompact || o.Restore != RestoreContainer || !o.MinFree.Default || o.Start || o.LockWait != 0 || o.DiskSize != 0 {
+		t.Errorf("defaults = %+v", o)
+	}
+}
+
+func TestParseSize(t *testing.T) {
+	const gib = 1 << 30
+	for in, want := range map[string]uint64{
+		"1": gib, "250": 250 * gib, "10G": 10 * gib, "10g": 10 * gib, "10GB": 10 * gib, "10GiB": 10 * gib, "10 G": 10 * gib, " 1T ": 1024 * gib,
+		"1K": 1024, "5M": 5 << 20, "4194303T": 4194303 << 40,
+		// Refused: 0 here.
+		"": 0, "0": 0, "0G": 0, "-1G": 0, "G": 0, "1GG": 0, "1KM": 0, "1.5G": 0, "1e3": 0, "0x10": 0, "+1": 0, "4194305T": 0, "18446744073709551616": 0,
+		// A unit that is not there must not be taken for GiB.
+		"10B": 0, "10iB": 0, "10I": 0, "10P": 0,
+	} {
+		got, err := parseSize(in, gib)
+		if got != want || (err != nil) != (want == 0) {
+			t.Errorf("parseSize(%q) = %d, %v, want %d", in, got, err, want)
+		}
+	}
+}
+
+// Several blockers may be given; a value that is there twice is no contradiction.
+func TestRepeatedOptions(t *testing.T) {
+	o, _, err := new(layers).effective("vz7ct:blocker=a:blocker=b:name=web:name=web:disk=5:disk_size=5", backupPhase)
+	var got []string
+	for _, b := range o.Blockers {
+		got = append(got, b.Text)
+	}
+	if err != nil || !slices.Equal(got, []string{"a", "b"}) || o.DiskSize != 5<<30 {
+		t.Errorf("effective = %+v, %v, want blockers a and b", o, err)
+	}
+	for _, tt := range []struct{ in, want string }{
+		{"name=web:name=old", "options name=web and name=old (FileSet) contradict each other"},
+		{"disk=5:diskspace=6", "options disk=5 and diskspace=6 (FileSet) contradict each other"},
+		{"excluded_backup_paths=/a:excluded_backup_paths=/b", "contradict each other"},
+		{"nmae=web", "unknown option nmae=web (FileSet); known are: blocker, defaults_file, disk_size,"},
+		{"=web", "unknown option =web"},
+		{"name", `FileSet: "name" is no key=value`},
+	} {
+		if _, _, err := new(layers).effective("vz7ct:"+tt.in, backupPhase); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("effective(%q) = %v, want %q", tt.in, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/prlctl"
+	"github.com/bareos-contrib/vz7ct/restore"
+)
+
+// backedUp returns what a backup of a container has sent, and its node. Without
+// root the container has one disk: a mount point for another one is given to root.
+func backedUp(t *testing.T, d Daemon) ([]saved, *fakeNode) {
+	t.Helper()
+	n := webNode(t)
+	if os.Geteuid() != 0 {
+		put(t, n.path("private/"+webID+"/ve.conf"), "VEID=\""+webID+"\"\n")
+		n.place.Config = readConfig(t, n)
+		must(t, os.Remove(n.path("tree-root/data/hidden")))
+		must(t, os.Rename(n.path("tree-data/file"), n.path("tree-root/data/file")))
+		must(t, os.RemoveAll(filepath.Join(n.place.Private, "data.hdd")))
+	}
+	j, _ := n.job(t, d)
+	must(t, j.StartBackup(cmd))
+	list, err := save(j)
+	must(t, err)
+	return list, n
+}
+
+// look describes every file below dir but the file system's own: type, mode,
+// size, time, content, links.
+func look(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	defer delete(all, "lost+found")
+	first := map[uint64]string{}
+	must(t, filepath.WalkDir(dir, func(p string, e os.DirEntry, err error) error {
+		must(t, err)
+		var st unix.Stat_t
+		must(t, unix.Lstat(p, &st))
+		rel, _ := filepath.Rel(dir, p)
+		what := fmt.Sprintf("%o %d", st.Mode, st.Mtim.Sec)
+		if rel == "data" {
+			what = "a mount point"
+		}
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFREG:
+			b, err := os.ReadFile(p)
+			must(t, err)
+			what += fmt.Sprintf(" %q", strings.TrimRight(string(b), "\x00"))
+			if st.Nlink > 1 && first[st.Ino] == "" {
+				first[st.Ino] = rel
+			}
+			what += fmt.Sprintf(" %d bytes in few blocks %v, as %s", st.Size, st.Blocks*512 < st.Size, first[st.Ino])
+		case unix.S_IFLNK:
+			to, _ := os.Readlink(p)
+			what += " " + to
+		}
+		all[rel] = what
+		return nil
+	}))
+	return all
+}
+
+// A container saved on one node and restored on another one, by both daemons'
+// ways of hard links, is the same.
+func TestContainerComesBack(t *testing.T) {
+	for _, d := range []Daemon{bareos, {Name: "Bacula 15", AlwaysXattrs: true, Plain: true}} {
+		list, before := backedUp(t, d)
+		if d.OwnLinks {
+			linkAsBareos(list)
+		}
+		n := emptyNode(t)
+		j, log := n.job(t, d)
+		j.AddOptions("vz7ct:start=yes")
+		if err := play(j, cmd, "/tmp/restores", list); err != nil {
+			t.Fatal(err, log.all())
+		}
+		j.EndRestore(Good)
+		if got := log.all("fatal", "error", "warning"); got != "" {
+			t.Errorf("%s: said %s", d.Name, got)
+		}
+		private := n.path("private/" + webID)
+		if !slices.Equal(n.registered, []string{private}) || !slices.Equal(n.started, []string{webID}) {
+			t.Errorf("%s: registered %q, started %q", d.Name, n.registered, n.started)
+		}
+		want := look(t, before.path("tree-root"))
+		// Not saved: the quota file, a socket, what a mount point hides.
+		for _, out := range []string{"aquota.user", "etc/socket", "data/hidden"} {
+			delete(want, out)
+		}
+		if got := look(t, n.path("tree-root.hdd")); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: root disk has %q,\nwant %q", d.Name, got, want)
+		}
+		if os.Geteuid() == 0 {
+			want = look(t, before.path("tree-data"))
+			if got := look(t, n.path("tree-data.hdd")); !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: data disk has %q, want %q", d.Name, got, want)
+			}
+		}
+		got := look(t, private)
+		for _, never := range []string{".owner", "dump/Dump", "root.hdd/.statfs", ".vz7ct", ".uptime"} {
+			if what, there := got[never]; there {
+				t.Errorf("%s: the private area has %s: %s", d.Name, never, what)
+			}
+		}
+		for name, what := range look(t, before.path("private/"+webID)) {
+			if base := filepath.Base(name); (base == "ve.conf" || base == "start" || base == ".ve.layout") && got[name] != what {
+				t.Errorf("%s: %s is %q, want %q", d.Name, name, got[name], what)
+			}
+		}
+		if b, err := os.ReadFile(n.path("conf/" + webID + ".mount")); string(b) != "#!/bin/sh\n" {
+			t.Errorf("%s: action script = %q, %v", d.Name, b, err)
+		}
+		if left := n.left(t); len(left) > 0 {
+			t.Errorf("%s: left behind: %q", d.Name, left)
+		}
+		wantCalls := []string{"list", "private", "root", "init", "mount", "init", "mount", "unmount", "unmount", "register", "start"}
+		if os.Geteuid() != 0 {
+			wantCalls = []string{"list", "private", "root", "init", "mount", "unmount", "register", "start"}
+		}
+		if !slices.Equal(n.calls, wantCalls) {
+			t.Errorf("%s: calls = %q, want %q", d.Name, n.calls, wantCalls)
+		}
+	}
+}
+
+// linkAsBareos does with hard links what Bareos does when it saves them.
+func linkAsBareos(list []saved) {
+	first := map[[2]uint64]string{}
+	for i, s := range list {
+		if s.Kind != Regular || s.Stat.Nlink < 2 {
+			continue
+		}
+		key := [2]uint64{s.Stat.Dev, s.Stat.Ino}
+		if first[key] == "" {
+			first[key] = s.Name
+			continue
+		}
+		list[i].Kind, list[i].Link = HardLink, first[key]
+	}
+}
+
+// Without a restore object, as Bacula 9.6 may lose it, the manifest among the
+// files serves; without both the job says which file to select.
+func TestContainerWithoutObject(t *testing.T) {
+	list, _ := backedUp(t, bareos)
+	n := emptyNode(t)
+	j, log := n.job(t, bareos)
+	if err := play(j, cmd, "", list[1:]); err != nil {
+		t.Fatal(err, log.all())
+	}
+	j.EndRestore(Good)
+	if len(n.registered) != 1 || len(n.started) > 0 {
+		t.Errorf("registered %q, started %q, said\n%s", n.registered, n.started, log.all())
+	}
+	n = emptyNode(t)
+	j, log = n.job(t, bareos)
+	if err := play(j, cmd, "", list[2:]); err != ErrStop {
+		t.Errorf("a restore without manifest = %v, want ErrStop", err)
+	}
+	j.EndRestore(Failed)
+	want := "/vz/private/" + webID + "/.vz7ct/manifest.json was not restored before "
+	if got := log.all("fatal"); !strings.Contains(got, want) || len(n.calls) > 0 {
+		t.Errorf("said %q after calls %q, want %q", got, n.calls, want)
+	}
+	// A manifest that is cut short is none.
+	n = emptyNode(t)
+	j, log = n.job(t, bareos)
+	cut := slices.Clone(list[1:])
+	cut[0].content = cut[0].content[:100]
+	if err := play(j, cmd, "", cut); err != ErrStop || !strings.Contains(log.all("warning"), "the manifest among the files is not used") {
+		t.Errorf("a restore with a broken manifest = %v, %s", err, log.all())
+	}
+	j.Close()
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// ve.conf may not have been selected; then it is that of the manifest.
+func TestConfigurationOfTheManifest(t *testing.T) {
+	all, _ := backedUp(t, bareos)
+	var list []saved
+	for _, s := range all {
+		if !strings.HasSuffix(s.Name, "/ve.conf") {
+			list = append(list, s)
+		}
+	}
+	for _, s := range []struct {
+		from int
+		ok   bool
+	}{{1, true}, {0, false}} { // the object has no ve.conf, the manifest has
+		n := emptyNode(t)
+		j, log := n.job(t, bareos)
+		err := play(j, cmd, "", list[s.from:])
+		j.EndRestore(Good)
+		if s.ok && (err != nil || len(n.registered) != 1 || !strings.Contains(log.all(), "taken from the manifest")) {
+			t.Errorf("with the manifest: %v, registered %q\n%s", err, n.registered, log.all())
+		}
+		if !s.ok && !strings.Contains(log.all("fatal"), "ve.conf is neither among the restored files nor in the manifest") {
+			t.Errorf("with the object: said %s", log.all())
+		}
+		if left := n.left(t); len(left) > 0 {
+			t.Errorf("left behind: %q", left)
+		}
+	}
+}
+
+// A disk that was outside the private area comes into it, and ve.conf says so.
+func TestDiskFromOutsideThePrivateArea(t *testing.T) {
+	old := webManifest() // data is at /pool/data.hdd
+	c := &newContainer{m: old, private: "/vz/private/" + webID}
+	c.job, _ = emptyNode(t).job(t, bareos)
+	must(t, c.fits())
+	conf := "A=1\n DISK=\"uuid={" + dataID + "},image=/pool/data.hdd,mnt=/data;uuid={" + oldID + "},image=/pool/data.hdd2;image=/pool/data.hdd\"\nX='image=/pool/data.hdd'"
+	now := "image=disk-{" + dataID + "}.hdd"
+	want := "A=1\n DISK=\"uuid={" + dataID + "}," + now + ",mnt=/data;uuid={" + oldID + "},image=/pool/data.hdd2;" + now + "\"\nX='image=/pool/data.hdd'"
+	if got := c.rewrite(conf); got != want {
+		t.Errorf("rewrite = %s,\nwant %s", got, want)
+	}
+	if c.disks[0].image != "disk-{"+dataID+"}.hdd/root.hds" || c.disks[1].image != "root.hdd/root.hds" || c.disks[1].UUID != prlctl.RootDisk {
+		t.Errorf("disks = %+v %+v, want data first", c.disks[0], c.disks[1])
+	}
+	// One that was in it by its full name, on a node that has its areas elsewhere.
+	c.disks[0].Image, c.disks[0].image = "data.hdd/root.hds", "data.hdd/root.hds"
+	conf = "DISK=\"image=/vz/private/" + webID + "/data.hdd;image=/vz/private/" + webID + "/data.hdd2;image=data.hdd\""
+	if got := c.rewrite(conf); got != conf {
+		t.Errorf("rewrite on the same place = %s, want no change", got)
+	}
+	c.private = "/pool/" + webID
+	if got, want := c.rewrite(conf), "DISK=\"image=data.hdd;image=/vz/private/"+webID+"/data.hdd2;image=data.hdd\""; got != want {
+		t.Errorf("rewrite elsewhere = %s,\nwant %s", got, want)
+	}
+}
+
+func TestDiskSize(t *testing.T) {
+	for _, tt := range []struct {
+		size, used, want uint64 // bytes; 0 is an error
+	}{
+		{0, 900 << 20, 1 << 30},
+		{2 << 30, 900 << 20, 2 << 30},
+		{1 << 30, 900 << 20, 0}, // fits without ext4's own part only
+		{512 << 20, 100 << 20, 512 << 20},
+	} {
+		c := &newContainer{m: webManifest()}
+		c.job, _ = emptyNode(t).job(t, bareos)
+		c.opts.DiskSize, c.m.Disks[0].UsedBytes = tt.size, tt.used
+		err := c.fits()
+		if (err == nil) != (tt.want != 0) || err == nil && c.disks[1].Size*512 != tt.want {
+			t.Errorf("disk_size=%d with %d in use: %v, want %d", tt.size, tt.used, err, tt.want)
+		}
+	}
+	c := &newContainer{m: webManifest()}
+	c.job, _ = emptyNode(t).job(t, bareos)
+	c.m.Disks[0].Catalogue = "not/root"
+	if err := c.fits(); err == nil || !strings.Contains(err.Error(), "names no root disk") {
+		t.Errorf("fits without a root disk = %v", err)
+	}
+}
+
+// A Full and an Incremental come one after the other: the later file counts,
+// whatever the restore job's Replace says of files that exist.
+func TestLaterLevelReplaces(t *testing.T) {
+	list, _ := backedUp(t, bareos)
+	n := emptyNode(t)
+	j, log := n.job(t, bareos)
+	must(t, play(j, cmd, "", list))
+	name := "/mnt/bareos/" + webID + "/etc/hostname"
+	must(t, one(j, Restored{Name: name, Replace: restore.Never, Stat: unix.Stat_t{Mtim: unix.Timespec{Sec: 5e8}}}, "later"))
+	j.EndRestore(Good)
+	if b, err := os.ReadFile(n.path("tree-root.hdd/etc/hostname")); string(b) != "later" {
+		t.Errorf("the file is %q, %v, want that of the later level\n%s", b, err, log.all())
+	}
+}
