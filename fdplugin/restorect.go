@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -280,88 +279,6 @@ func (c *newContainer) makeMountPoints() error {
 		}
 	}
 	return nil
-}
-
-func (c *newContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
-	p, err := containerName(f.Name, f.Where)
-	if err != nil {
-		return nil, nil, err
-	}
-	tree, path := c.place(p)
-	if tree == nil {
-		return nil, nil, nil
-	}
-	if tree == c.area && f.Kind != Directory && f.Kind != Regular && f.Kind != Empty && (path == "ve.conf" || strings.HasPrefix(path, ownFolder)) {
-		return nil, nil, fmt.Errorf("restore=ct: %s is no regular file", text.Name(f.Name))
-	}
-	it := f.item(path)
-	it.Replace = restore.Always // everything in it is new, or of an older level
-	if f.Kind == HardLink {
-		q, err := containerName(f.Link, f.Where)
-		if err != nil {
-			return nil, nil, err
-		}
-		other, first := c.place(q)
-		if other != tree {
-			return nil, nil, fmt.Errorf("restore=ct: %s is a hard link to %s, which is on another disk", text.Name(f.Name), text.Name(f.Link))
-		}
-		it.First = first
-	}
-	return tree, it, nil
-}
-
-// place returns the tree and the path in it for a name of the backup; no tree
-// for what is never put back.
-func (c *newContainer) place(p place) (*restore.Tree, string) {
-	if p.area == inPrivate {
-		if c.neverPutBack(p.path) {
-			return nil, ""
-		}
-		return c.area, p.path
-	}
-	for _, d := range c.disks {
-		switch {
-		case p.path == d.Catalogue:
-			d.top = true
-			return d.tree, ""
-		case d.Catalogue == "":
-			return d.tree, p.path
-		case strings.HasPrefix(p.path, d.Catalogue+"/"):
-			return d.tree, strings.TrimPrefix(p.path, d.Catalogue+"/")
-		}
-	}
-	return nil, ""
-}
-
-// around returns the disk that the mount point of d is on, and its path there.
-func (c *newContainer) around(d *newDisk) (*restore.Tree, string) {
-	for _, o := range c.disks {
-		if o != d && o.Catalogue != "" && strings.HasPrefix(d.Catalogue, o.Catalogue+"/") {
-			return o.tree, strings.TrimPrefix(d.Catalogue, o.Catalogue+"/")
-		}
-	}
-	return c.disks[len(c.disks)-1].tree, d.Catalogue
-}
-
-// neverPutBack are files of the private area that are evidence, belong to the
-// node that the backup came from, or would overwrite what was made here.
-func (c *newContainer) neverPutBack(path string) bool {
-	first, rest, _ := strings.Cut(path, "/")
-	switch first {
-	case "dump", "Snapshots.xml", ".owner", ".cluster_service_name", ".lck", markName:
-		return true
-	case ownFolder:
-		// Action scripts are put aside there until the container is registered.
-		return rest != "" && rest != filepath.Base(scriptFolder) && !strings.HasPrefix(rest, filepath.Base(scriptFolder)+"/")
-	}
-	for _, d := range c.disks {
-		dir := filepath.Dir(d.image)
-		if name, ok := strings.CutPrefix(path, dir+"/"); ok &&
-			(strings.Contains(name, ".hds") || strings.HasPrefix(name, "DiskDescriptor.xml") || name == ".statfs" || name == filepath.Base(d.image)) {
-			return true
-		}
-	}
-	return false
 }
 
 func (c *newContainer) abandon() {

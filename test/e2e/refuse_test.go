@@ -92,6 +92,7 @@ func TestStates(t *testing.T) {
 	w := newWorld(t, rig.Config{Jobs: []rig.Job{
 		{Name: "web", Plugin: []string{"uuid={" + strings.ToUpper(webUUID) + "}"}},
 		{Name: "old", Plugin: []string{"name=old container"}},
+		{Name: "number", Plugin: []string{"uuid=101"}},
 	}})
 	state := func(want string) {
 		t.Helper()
@@ -112,6 +113,7 @@ func TestStates(t *testing.T) {
 	// A container of an older release: a number for an id, and a name with a blank.
 	w.create(rig.Container{Name: "old container", UUID: oldUUID, CTID: "101", Size: "1G", Tree: smallTree})
 	r := w.backup("old")
+	w.says(w.backup("number"), "container old container saved")
 	listing, err := w.sys.Listing(r.ID)
 	w.must(err)
 	if !strings.Contains(listing, "/vz/private/"+oldUUID+"/ve.conf") || strings.Contains(listing, "/101/") {
