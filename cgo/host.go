@@ -55,7 +55,7 @@ func newState(job *C.struct_job) *state {
 func daemonOf(job *C.struct_job) fdplugin.Daemon {
 	release := C.GoString(C.job_release(job))
 	if C.job_family(job) == C.FAMILY_BACULA {
-		return fdplugin.Daemon{Name: "Bacula " + release, AlwaysXattrs: true, Plain: fdconf.Plain()}
+		return fdplugin.Daemon{Name: "Bacula " + release, AlwaysXattrs: true, Plain: fdconf.Plain(), MaxObject: fdplugin.MaxObject}
 	}
 	return fdplugin.Daemon{Name: "Bareos " + release, OwnLinks: true, Plain: fdconf.Plain()}
 }

@@ -77,6 +77,8 @@ type Daemon struct {
 	// Plain: it is known that the daemon does not encrypt, so that content may
 	// be sent in pieces.
 	Plain bool
+	// MaxObject is how many bytes a restore object can have, 0 if there is no limit.
+	MaxObject int
 }
 
 // Host is the job's side of the daemon.

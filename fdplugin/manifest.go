@@ -123,25 +123,35 @@ func (m *manifest) encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// maxObject is how long a restore object may be for Bacula not to compress it:
+// MaxObject is how long a restore object may be for Bacula not to compress it:
 // release 9.6 cannot unpack a compressed one that comes from an SQLite catalogue
 // (seen on 9.6.7: "Decompression failed. Len wanted=1716 got=0").
-const maxObject = 1000
+const MaxObject = 1000
 
 // packed marks an object that is compressed by us: base64 of a deflate stream.
 const packed = "vz7ct-deflate:"
 
-// encodeObject writes the manifest as a restore object: without what the
-// manifest among the files has for other uses, and packed if it is long still.
-func (m *manifest) encodeObject() ([]byte, error) {
-	short := *m
-	short.Format = manifestFormat
-	short.Config = nil
-	data, err := json.Marshal(&short)
+// encodeObject writes the manifest as a restore object. If there is a limit, 0
+// being none, the configuration is left out where it makes the object too long:
+// it is among the files, and in the manifest there.
+func (m *manifest) encodeObject(limit int) ([]byte, error) {
+	whole := *m
+	whole.Format = manifestFormat
+	data, err := whole.pack()
+	if err != nil || limit == 0 || len(data) <= limit {
+		return data, err
+	}
+	whole.Config = nil
+	return whole.pack()
+}
+
+// pack writes the manifest on one line, compressed if that is long.
+func (m *manifest) pack() ([]byte, error) {
+	data, err := json.Marshal(m)
 	if err != nil {
 		return nil, fmt.Errorf("write restore object: %w", err)
 	}
-	if len(data) <= maxObject {
+	if len(data) <= MaxObject {
 		return data, nil
 	}
 	var b bytes.Buffer
@@ -253,7 +263,7 @@ func newest(a, b *manifest) *manifest {
 			return b
 		}
 		return a
-	case b.Created.After(a.Created):
+	case b.Created.After(a.Created), b.Created.Equal(a.Created) && len(a.Config) == 0:
 		return b
 	default:
 		return a

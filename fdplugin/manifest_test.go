@@ -7,6 +7,7 @@ import (
 	"compress/flate"
 	"encoding/base64"
 	"encoding/json"
+	"math/rand/v2"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -53,15 +54,24 @@ func TestObjectComesBack(t *testing.T) {
 			m.Disks = append(m.Disks, d)
 		}
 		m.Disks = m.Disks[:disks]
-		data, err := m.encodeObject()
+		// So long that it cannot be packed into what Bacula takes.
+		random := make([]byte, 2*MaxObject)
+		rand.NewChaCha8([32]byte{}).Read(random)
+		m.Config = random
+		data, err := m.encodeObject(0)
+		must(t, err)
+		if got, err := decodeObject(data); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%d disks, no limit: decodeObject(encodeObject) = %+v, %v, want %+v", disks, got, err, m)
+		}
+		data, err = m.encodeObject(MaxObject)
 		must(t, err)
 		got, err := decodeObject(data)
 		m.Config = nil // is in the manifest only
 		if err != nil || !reflect.DeepEqual(got, m) {
 			t.Errorf("%d disks: decodeObject(encodeObject) = %+v, %v, want %+v", disks, got, err, m)
 		}
-		if is := bytes.HasPrefix(data, []byte(packed)); is != wantPacked || len(data) > maxObject {
-			t.Errorf("%d disks: object of %d bytes, packed %v, want %v and at most %d", disks, len(data), is, wantPacked, maxObject)
+		if is := bytes.HasPrefix(data, []byte(packed)); is != wantPacked || len(data) > MaxObject {
+			t.Errorf("%d disks: object of %d bytes, packed %v, want %v and at most %d", disks, len(data), is, wantPacked, MaxObject)
 		}
 		for _, c := range data {
 			if c < ' ' || c > '~' {
@@ -138,7 +148,7 @@ func TestBrokenObjects(t *testing.T) {
 		m.Disks = append(m.Disks, m.Disks[1])
 		m.Disks[len(m.Disks)-1].UUID, _ = newUUID()
 	}
-	whole, err := m.encodeObject()
+	whole, err := m.encodeObject(MaxObject)
 	must(t, err)
 	if !bytes.HasPrefix(whole, []byte(packed)) {
 		t.Fatalf("the object is not packed: %s", whole)
@@ -213,7 +223,7 @@ func TestAddObject(t *testing.T) {
 	object := func(name string, minute int) []byte {
 		m := webManifest()
 		m.Name, m.Created = name, time.Date(2024, 1, 1, 0, minute, 0, 0, time.UTC)
-		data, err := m.encodeObject()
+		data, err := m.encodeObject(MaxObject)
 		must(t, err)
 		return data
 	}
@@ -235,7 +245,7 @@ func TestAddObject(t *testing.T) {
 func FuzzDecodeObject(f *testing.F) {
 	m := webManifest()
 	plain, _ := m.encode()
-	short, _ := m.encodeObject()
+	short, _ := m.encodeObject(MaxObject)
 	f.Add(plain)
 	f.Add(short)
 	f.Add(make([]byte, 100))
@@ -254,7 +264,7 @@ func FuzzDecodeObject(f *testing.F) {
 				}
 			}
 		}
-		again, err := m.encodeObject()
+		again, err := m.encodeObject(MaxObject)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -262,7 +272,7 @@ func FuzzDecodeObject(f *testing.F) {
 		if err != nil {
 			t.Fatalf("decodeObject(encodeObject(%+v)) = %v", m, err)
 		}
-		if twice, err := back.encodeObject(); err != nil || !bytes.Equal(again, twice) {
+		if twice, err := back.encodeObject(MaxObject); err != nil || !bytes.Equal(again, twice) {
 			t.Errorf("encodeObject = %q, after decoding %q, %v", again, twice, err)
 		}
 	})

@@ -137,7 +137,8 @@ func (c *newContainer) configure() error {
 	conf, err := readRegular(path)
 	if errors.Is(err, os.ErrNotExist) {
 		if conf = c.m.Config; len(conf) == 0 {
-			return errors.New("ve.conf is neither among the restored files nor in the manifest")
+			return fmt.Errorf("ve.conf is neither among the restored files nor in the restore object: select %s%s/ve.conf too, or %[1]s%[2]s/%s",
+				privateRoot, c.m.UUID, manifestName)
 		}
 		c.job.Log.Infof("ve.conf was not selected for the restore; it is taken from the manifest")
 	} else if err != nil {

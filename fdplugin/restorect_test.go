@@ -189,25 +189,33 @@ func TestContainerWithoutObject(t *testing.T) {
 
 // ve.conf may not have been selected; then it is that of the manifest.
 func TestConfigurationOfTheManifest(t *testing.T) {
-	all, _ := backedUp(t, bareos)
-	var list []saved
-	for _, s := range all {
-		if !strings.HasSuffix(s.Name, "/ve.conf") {
-			list = append(list, s)
-		}
-	}
+	small := bareos
+	small.MaxObject = 1
 	for _, s := range []struct {
-		from int
-		ok   bool
-	}{{1, true}, {0, false}} { // the object has no ve.conf, the manifest has
+		daemon Daemon
+		from   int
+		ok     bool
+	}{
+		{bareos, 0, true},
+		{small, 1, true}, // the object is missing, the manifest is there
+		{small, 0, false},
+	} {
+		all, _ := backedUp(t, s.daemon)
+		var list []saved
+		for n, saved := range all {
+			manifest := n > 0 && strings.HasSuffix(saved.Name, manifestName)
+			if !strings.HasSuffix(saved.Name, "/ve.conf") && (s.from > 0 || !manifest) {
+				list = append(list, saved)
+			}
+		}
 		n := emptyNode(t)
-		j, log := n.job(t, bareos)
+		j, log := n.job(t, s.daemon)
 		err := play(j, cmd, "", list[s.from:])
 		j.EndRestore(Good)
 		if s.ok && (err != nil || len(n.registered) != 1 || !strings.Contains(log.all(), "taken from the manifest")) {
 			t.Errorf("with the manifest: %v, registered %q\n%s", err, n.registered, log.all())
 		}
-		if !s.ok && !strings.Contains(log.all("fatal"), "ve.conf is neither among the restored files nor in the manifest") {
+		if !s.ok && !strings.Contains(log.all("fatal"), "ve.conf is neither among the restored files nor in the restore object: select /vz/private/"+webID+"/ve.conf too") {
 			t.Errorf("with the object: said %s", log.all())
 		}
 		if left := n.left(t); len(left) > 0 {

@@ -56,7 +56,7 @@ func (b *backup) openStream() error {
 	if err != nil {
 		return err
 	}
-	object, err := m.encodeObject()
+	object, err := m.encodeObject(b.job.Daemon.MaxObject)
 	if err != nil {
 		return err
 	}

@@ -121,8 +121,9 @@ func TestRestoreOneDirectoryAsContainer(t *testing.T) {
 	w.run("prlctl", "destroy", "web")
 	rr := rig.Restore{JobIDs: []int{r.ID}, Files: []string{"/mnt/bareos/" + webUUID + "/etc/hostname"}}
 	if !rig.IsBareos() {
-		// Bacula 9.6.7 delivers zeros for an object from an SQLite catalogue.
-		w.restoreFails(rr, "Select that file too", ".vz7ct/manifest.json")
+		// Bacula 9.6.7 may deliver zeros for an object from an SQLite catalogue, and
+		// one with the configuration would be too long for it.
+		w.restoreFails(rr, "elect ", "too", ".vz7ct/manifest.json")
 		rr.Files = append([]string{"/vz/private/" + webUUID + "/.vz7ct/manifest.json"}, rr.Files...)
 	}
 	res := w.restore(rr)
