@@ -137,6 +137,16 @@ func TestOldKernel(t *testing.T) {
 		t.Errorf("restored over a link: %q", got)
 	}
 
+	// A real daemon there, whose OpenSSL needs one of the newer calls.
+	w.run("prlctl", "stop", "web")
+	w.start(rig.Config{Wrap: []string{rig.Build("nosys"), "-getrandom"}, Jobs: []rig.Job{{Name: "web", Plugin: []string{"name=web:lockfile=/run/l"}}}})
+	want = w.scan(descriptor(webUUID, "root.hdd"))
+	r := w.backup("web")
+	w.nothingLeft()
+	w.run("prlctl", "destroy", "web")
+	w.restore(rig.Restore{JobIDs: []int{r.ID}})
+	w.same(want, w.scan(descriptor(webUUID, "root.hdd")), nil)
+
 	// The judge's own control: a program that needs a newer call must fail.
 	out, err := exec.Command(rig.Build("nosys"), "sh", "-c", "exit 0").CombinedOutput()
 	if err != nil {

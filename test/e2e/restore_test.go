@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/bareos-contrib/vz7ct/test/e2e/rig"
@@ -131,5 +132,26 @@ func TestRestoreOneDirectoryAsContainer(t *testing.T) {
 	w.run("prlctl", "start", "web")
 	if got := w.run("cat", "/vz/root/"+webUUID+"/etc/hostname"); got != "web\n" {
 		t.Errorf("hostname = %q", got)
+	}
+}
+
+// Options of the restore job count above those of the backup, and below those of
+// the restore command.
+func TestOptionsOfTheRestoreJob(t *testing.T) {
+	if !rig.IsBareos() {
+		t.Skip("Bacula 9.6 sends no options of a job to plugins")
+	}
+	w := newWorld(t, rig.Config{RestoreOptions: "restore=file:uuid=" + oldUUID, Jobs: []rig.Job{{Name: "web", Plugin: []string{"name=web:restore=ct"}}}})
+	w.create(rig.Container{Name: "old", UUID: oldUUID, Size: "1G", Tree: smallTree})
+	r := w.backup("web")
+	w.run("prlctl", "start", "web")
+	w.run("prlctl", "start", "old")
+	for uuid, options := range map[string]string{oldUUID: "", webUUID: "uuid=" + webUUID} {
+		w.run("sh", "-c", "rm /vz/root/*/etc/hostname")
+		w.restore(rig.Restore{JobIDs: []int{r.ID}, Files: []string{"/mnt/bareos/" + webUUID + "/etc/hostname"}, Options: options})
+		if got := w.run("sh", "-c", "ls /vz/root/*/etc/hostname"); strings.TrimSpace(got) != "/vz/root/"+uuid+"/etc/hostname" {
+			t.Errorf("restored: %s, want it in %s", got, uuid)
+		}
+		w.run("sh", "-c", "touch /vz/root/"+webUUID+"/etc/hostname /vz/root/"+oldUUID+"/etc/hostname")
 	}
 }

@@ -141,8 +141,10 @@ Storage { Name = Slow; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Devi
 Pool { Name = P; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-" }
 Pool { Name = Slow; Pool Type = Backup; Auto Prune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = "/nonexistent" } }
-Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 10 }
-%[6]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, jobs.String()),
+Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 10
+  %[7]s
+}
+%[6]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, jobs.String(), jobOptions(s.cfg.RestoreOptions)),
 		// Reservation at once: release 25.1.0 may crash when a job ends before its
 		// first data (stored/reserve.cc, TryReserveAfterUse).
 		"sd.conf": fmt.Sprintf(`
@@ -178,10 +180,6 @@ func (b bareos) job(s *System, j Job) string {
 	for _, f := range j.Files {
 		fmt.Fprintf(&include, "    File = %s\n", quoted(f))
 	}
-	options := ""
-	if j.Options != "" {
-		options = "FD Plugin Options = " + quoted("vz7ct:"+j.Options)
-	}
 	return fmt.Sprintf(`FileSet { Name = %[1]s; Ignore FileSet Changes = yes; Include { Options { Signature = MD5; %[6]s
       %[2]s
     }
@@ -190,5 +188,13 @@ Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; %
   Maximum Concurrent Jobs = 10; Accurate = %[4]s
   %[5]s
 }
-`, j.Name, j.Block, include.String(), yesNo(j.Accurate), options, block, j.storage())
+`, j.Name, j.Block, include.String(), yesNo(j.Accurate), jobOptions(j.Options), block, j.storage())
+}
+
+// jobOptions is a job's directive for the plugin.
+func jobOptions(options string) string {
+	if options == "" {
+		return ""
+	}
+	return "FD Plugin Options = " + quoted("vz7ct:"+options)
 }

@@ -23,6 +23,8 @@ type Config struct {
 	Jobs []Job
 	// FD are further lines of the File Daemon's own resource.
 	FD string
+	// RestoreOptions are the restore job's own, without the plugin's name (Bareos).
+	RestoreOptions string
 	// Wrap are words put before the File Daemon's command.
 	Wrap []string
 	// Env are assignments for the File Daemon.

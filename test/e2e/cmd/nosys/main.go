@@ -3,7 +3,9 @@
 // Command nosys runs a program on a kernel that pretends to be of release 3.10:
 // every system call that is newer answers ENOSYS, as it would there.
 //
-//	nosys PROGRAM ARGUMENT...
+//	nosys [-getrandom] PROGRAM [ARGUMENT...]
+//
+// With -getrandom that one call works: Debian's OpenSSL cannot do without.
 package main
 
 import (
@@ -12,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,22 +33,26 @@ func main() {
 }
 
 func run(args []string) error {
+	random := len(args) > 0 && args[0] == "-getrandom"
+	if random {
+		args = args[1:]
+	}
 	if len(args) == 0 {
-		return errors.New("usage: nosys PROGRAM [ARGUMENTS]")
+		return errors.New("usage: nosys [-getrandom] PROGRAM [ARGUMENTS]")
 	}
 	path, err := exec.LookPath(args[0])
 	if err != nil {
 		return err
 	}
 	runtime.LockOSThread()
-	if err := filter(); err != nil {
+	if err := filter(random); err != nil {
 		return fmt.Errorf("seccomp: %w", err)
 	}
 	return unix.Exec(path, args, os.Environ())
 }
 
 // filter installs the rule for this thread and all that comes of it.
-func filter() error {
+func filter(random bool) error {
 	const (
 		nr, arch   = 0, 4 // offsets in struct seccomp_data
 		archX86_64 = 0xc000003e
@@ -61,6 +68,9 @@ func filter() error {
 		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, Jf: 1, K: firstNew},
 		{Code: unix.BPF_RET | unix.BPF_K, K: enosys},
 		{Code: unix.BPF_RET | unix.BPF_K, K: allow},
+	}
+	if random {
+		code = slices.Insert(code, 4, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_GETRANDOM, Jt: 2})
 	}
 	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
