@@ -197,6 +197,9 @@ var ErrNoSnapshot = errors.New("no such snapshot")
 // online if the container runs. It returns ErrNoSnapshot if the descriptor does
 // not name it: it was never made, or is merged already.
 func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
+	if err := c.settle(ctx, descriptor); err != nil {
+		return err
+	}
 	before, err := Read(descriptor)
 	if err != nil {
 		return err
@@ -228,10 +231,6 @@ const tries = 4
 // retry calls the tool again while it says that the disk is busy: another
 // operation on it is under way, such as a compaction or a backup that starts.
 func (c Client) retry(ctx context.Context, args ...string) error {
-	pause := c.Pause
-	if pause == 0 {
-		pause = 5 * time.Second
-	}
 	for n := 1; ; n++ {
 		_, err := c.run(ctx, true, args...)
 		switch run.ExitStatus(err) {
@@ -245,9 +244,16 @@ func (c Client) retry(ctx context.Context, args ...string) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(pause):
+		case <-time.After(c.pause()):
 		}
 	}
+}
+
+func (c Client) pause() time.Duration {
+	if c.Pause == 0 {
+		return 5 * time.Second
+	}
+	return c.Pause
 }
 
 // New describes a disk to be made.

@@ -36,7 +36,7 @@ lint() {
 	return $status
 }
 
-unit() { "$GO" test -count=1 ./...; }
+unit() { "$GO" test -count=1 -v ./...; }
 
 race() { "$GO" test -count=1 -race ./fdplugin/ ./internal/... ./ploop/ ./prlctl/ ./restore/; }
 
@@ -53,11 +53,19 @@ fuzz() {
 
 fdhost() { make -s -C test/fdhost fdhost-selftest; }
 
-lab() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 30m ./test/lab/... ./internal/... ./restore/ ./test/compare/; }
+lab() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 30m -v ./test/lab/... ./internal/... ./restore/ ./test/compare/; }
 
 e2e() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 60m -v ./test/e2e/ ./fileset-examples/; }
 
 demo() { make -s demo; }
+
+# report LOG: what is worth telling of a part that has passed. The line before a skipped test says why.
+report() {
+	awk '/^ *--- SKIP/ { sub(/^ *[^ ]*_test.go:[0-9]*: /, "", before); n[before]++; names[before] = names[before] " " $3 }
+		/^(ok |demo: ok|skipped:|fdhost selftest:)/ { print }
+		{ before = $0 }
+		END { for (r in n) print "skipped " n[r] ": " r " (" (n[r] > 4 ? "see the log" : substr(names[r], 2)) ")" }' "$1"
+}
 
 "$BUILD/lab" clean >/dev/null 2>&1
 failed="" times=""
@@ -66,7 +74,7 @@ for part in "$@"; do
 	echo "== $part"
 	begin=$SECONDS
 	if "$part" >"$BUILD/log/$part.log" 2>&1; then
-		grep -hE '^(ok |demo: ok|--- SKIP|skipped:|fdhost:|selftest|\s+\S+_test\.go:[0-9]+: (no|not|skip))' "$BUILD/log/$part.log"
+		report "$BUILD/log/$part.log"
 	else
 		tail -n 150 "$BUILD/log/$part.log"
 		echo "== $part FAILED; all that it printed: $BUILD/log/$part.log"
