@@ -22,6 +22,8 @@ DATE ?= $(shell git log -1 --format=%cs 2>/dev/null || echo undated)
 BUILD := build
 
 export CGO_ENABLED := 1
+# The version is told with -X; a clone that belongs to somebody else is no error.
+export GOFLAGS := -buildvcs=false $(GOFLAGS)
 export CC
 
 .PHONY: build
