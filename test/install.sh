@@ -25,6 +25,9 @@ mkdir -p /etc/dbconfig-common
 [ -e /etc/dbconfig-common/bacula-director-sqlite3.conf ] ||
 	echo "dbc_install='false'" >/etc/dbconfig-common/bacula-director-sqlite3.conf
 
+# Where /run is new and empty, as in some containers, the installation of ploop needs what /var/lock leads to.
+mkdir -p /run/lock
+
 # The tests start daemons of their own: Debian's stay stopped.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
