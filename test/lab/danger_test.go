@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The states in which the real tool destroys data or refuses. A product that calls it there must be seen to fail.
@@ -102,13 +101,9 @@ func TestBusyUmount(t *testing.T) {
 	l.container()
 	l.in("prlctl", "mount", "web")
 	l.do("set", l.dir, "busy_seconds=1")
-	wait := l.background("sh", "-c", "cd /vz/root/"+ctUUID+" && exec sleep 30")
-	for len(l.status().Processes) == 0 || l.status().Processes[0] != "sleep" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	end := l.sleeper("cd /vz/root/" + ctUUID + " && exec sleep 60")
 	l.want(46, "lsof", "ploop", "umount", rootDD)
-	l.sh("kill $(pidof sleep)")
-	_ = wait()
+	end()
 	l.want(0, "Unmounting device", "ploop", "umount", rootDD)
 	l.want(40, "is not mounted", "ploop", "umount", rootDD)
 }
@@ -121,13 +116,9 @@ func TestOpenDeviceIsBusy(t *testing.T) {
 	l.in("ploop", "mount", rootDD)
 	l.do("set", l.dir, "busy_seconds=1")
 	dev := strings.Fields(l.in("ploop", "list"))[0]
-	wait := l.background("sh", "-c", "exec sleep 30 </dev/"+dev+"p1")
-	for len(l.status().Processes) == 0 || l.status().Processes[0] != "sleep" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	end := l.sleeper("exec sleep 60 </dev/" + dev + "p1")
 	l.want(46, "PLOOP_IOC_STOP: Device or resource busy", "ploop", "umount", "-d", "/dev/"+dev)
-	l.sh("kill $(pidof sleep)")
-	_ = wait()
+	end()
 	l.want(0, "", "ploop", "umount", "-d", "/dev/"+dev+"p1")
 	l.want(255, "", "ploop", "umount", "-d", "/dev/"+dev)
 }
@@ -178,16 +169,12 @@ func TestTemporarySnapshotHeld(t *testing.T) {
 	l.do("set", l.dir, "busy_seconds=1")
 	l.sh("mkdir /mnt/bareos/m")
 	l.in("ploop", "tsnapshot", "-u", snapU, "-c", "bk", "-m", "/mnt/bareos/m", rootDD)
-	wait := l.background("sh", "-c", "exec sleep 60 </mnt/bareos/m")
-	for len(l.status().Processes) == 0 || l.status().Processes[0] != "sleep" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	end := l.sleeper("exec sleep 60 </mnt/bareos/m")
 	l.want(46, "", "ploop", "snapshot-delete", "-u", snapU, rootDD)
 	if s := l.status(); len(s.Devices) != 2 || len(s.Mounts) != 2 {
 		t.Errorf("after the refused delete: %+v", s)
 	}
-	l.sh("kill $(pidof sleep)")
-	_ = wait()
+	end()
 	l.want(0, "merged", "ploop", "snapshot-delete", "-u", snapU, rootDD)
 }
 

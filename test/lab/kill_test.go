@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +30,22 @@ func kill(t *testing.T, sig syscall.Signal, pids ...int) {
 		if err := syscall.Kill(pid, sig); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// sleeper starts a shell command that becomes a sleep, and returns when it is one; end ends it. Other tests have sleeps of
+// their own: it is known by its number.
+func (l *lab) sleeper(command string) (end func()) {
+	l.t.Helper()
+	wait := l.background("sh", "-c", "echo $$ > /run/sleeper.pid; "+command)
+	for limit := time.Now().Add(30 * time.Second); !slices.Contains(l.status().Processes, "sleep"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(limit) {
+			l.t.Fatalf("%s: no sleep runs: %v", command, l.status().Processes)
+		}
+	}
+	return func() {
+		l.sh("kill $(cat /run/sleeper.pid); rm /run/sleeper.pid")
+		_ = wait()
 	}
 }
 
