@@ -49,7 +49,9 @@ type backup struct {
 // node when it fails is taken back by end.
 func (b *backup) begin() error {
 	b.file, b.started = -1, time.Now()
-	b.job.sweep()
+	if err := b.job.sweep(); err != nil {
+		return err
+	}
 	if err := b.find(); err != nil {
 		return err
 	}

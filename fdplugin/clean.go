@@ -75,10 +75,24 @@ func (j *Job) takeBack() {
 }
 
 // sweep takes back what dead jobs have left on the node. What cannot be taken
-// back is remembered by disk: no other snapshot may be made there (stuck).
-func (j *Job) sweep() {
+// back is remembered by disk: no other snapshot may be made there (stuck). It
+// fails when it could not even look.
+func (j *Job) sweep() error {
 	j.stuck = map[string]error{}
-	err := undo.Sweep(filepath.Join(j.Node.State, "journal"), func(dead *undo.Journal) error {
+	// One at a time: a disk that another job is taking care of is not yet safe.
+	turn, err := lock.Wait(j.ctx, 0, func(_ *lock.HeldError, waited time.Duration) {
+		j.Log.Infof("waiting for another job that takes back what a dead one has left, since %s", text.Duration(waited))
+	}, func() (*lock.Held, error) {
+		if _, err := j.Node.stateDir("."); err != nil {
+			return nil, err
+		}
+		return lock.Exclusive(filepath.Join(j.Node.State, "sweep"), true)
+	})
+	if err != nil {
+		return fmt.Errorf("leftovers of earlier jobs: %w", err)
+	}
+	defer turn.Release()
+	err = undo.Sweep(filepath.Join(j.Node.State, "journal"), func(dead *undo.Journal) error {
 		j.Log.Warnf("job %s of %s (container %s) has not ended properly: taking back what it left behind",
 			dead.Head.Job, dead.Head.Started, dead.Head.Container)
 		err := dead.Undo(j.undo)
@@ -99,6 +113,7 @@ func (j *Job) sweep() {
 		j.Log.Warnf("leftovers of an earlier job: %v", err)
 	}
 	removeDeadLocks(filepath.Join(j.Node.State, "locks"))
+	return nil
 }
 
 // removeDeadLocks removes the files of locks that nobody holds.
@@ -154,7 +169,7 @@ func (j *Job) unmount(ctx context.Context, s undo.Step) error {
 	if s.Snapshot == "" {
 		err = j.Node.Images.UnmountWritable(ctx, s.Descriptor, s.Dir)
 	} else {
-		err = j.Node.Snapshots.Unmount(ctx, s.Snapshot, s.Dir)
+		err = j.Node.Snapshots.Unmount(ctx, s.Descriptor, s.Snapshot, s.Dir)
 	}
 	if err != nil && !errors.Is(err, ploop.ErrNotMounted) {
 		return fmt.Errorf("unmount: %w", err)
@@ -201,6 +216,8 @@ func (j *Job) removePrivate(ctx context.Context, s undo.Step) error {
 	switch {
 	case err == nil && s.Mark != "" && string(mark) == s.Mark:
 		return removeTree(s.Dir)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("look at the mark of %s: %w", s.Dir, err)
 	case os.Remove(s.Dir) == nil, !exists(s.Dir):
 		return nil // nothing was in it yet
 	}
@@ -213,8 +230,9 @@ func exists(path string) bool {
 	return !errors.Is(err, os.ErrNotExist)
 }
 
-// removeTree removes a directory with all its content, unless something is
-// mounted in it.
+// removeTree removes a private area with all its content, the mark last: what is
+// left if that is interrupted is still known as ours. It refuses when something is
+// mounted in it or a ploop works on one of its disks.
 func removeTree(dir string) error {
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -224,6 +242,27 @@ func removeTree(dir string) error {
 		if f := strings.Fields(line); len(f) > 4 && (f[4] == dir || strings.HasPrefix(f[4], dir+"/")) {
 			return fmt.Errorf("remove %s: %s is mounted there", dir, f[4])
 		}
+	}
+	locks, _ := filepath.Glob(filepath.Join(dir, "*", "DiskDescriptor.xml.lck"))
+	for _, l := range locks {
+		switch busy, err := ploop.Busy(strings.TrimSuffix(l, ".lck")); {
+		case err != nil:
+			return fmt.Errorf("remove %s: %w", dir, err)
+		case busy:
+			return fmt.Errorf("remove %s: a ploop command works on %s", dir, l)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if e.Name() != markName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove: %w", err)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove: %w", err)
@@ -244,7 +283,7 @@ func byHand(steps []undo.Step) string {
 		case undo.MadeSnapshot:
 			cmds = append(cmds, "ploop snapshot-delete -u {"+s.Snapshot+"} "+s.Descriptor)
 		case undo.MadeTree:
-			cmds = append(cmds, "rm -rf "+s.Dir)
+			cmds = append(cmds, fmt.Sprintf("rm -rf %s (only if %[1]s/%s is there and no node has container %s)", s.Dir, markName, s.Container))
 		case undo.MadeLink:
 			cmds = append(cmds, "rm "+s.Dir)
 		}

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/lock"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/prlctl"
 )
@@ -188,10 +191,10 @@ func TestRemoveTreeWithAMount(t *testing.T) {
 
 func TestByHand(t *testing.T) {
 	steps := []undo.Step{
-		{Do: undo.MadeLink, Dir: "/tmp/l.lock"}, {Do: undo.MadeTree, Dir: "/vz/private/x"}, {Do: undo.MadeDir, Dir: "/mnt/bareos/m"},
+		{Do: undo.MadeLink, Dir: "/tmp/l.lock"}, {Do: undo.MadeTree, Dir: "/vz/private/x", Container: webID}, {Do: undo.MadeDir, Dir: "/mnt/bareos/m"},
 		{Do: undo.MadeSnapshot, Descriptor: "/d/DiskDescriptor.xml", Snapshot: oldID}, {Do: undo.Mounted, Snapshot: oldID, Dir: "/mnt/bareos/m"},
 	}
-	want := "ploop umount -m /mnt/bareos/m; ploop snapshot-delete -u {" + oldID + "} /d/DiskDescriptor.xml; rmdir /mnt/bareos/m; rm -rf /vz/private/x; rm /tmp/l.lock"
+	want := "ploop umount -m /mnt/bareos/m; ploop snapshot-delete -u {" + oldID + "} /d/DiskDescriptor.xml; rmdir /mnt/bareos/m; rm -rf /vz/private/x (only if /vz/private/x/.vz7ct-restore is there and no node has container " + webID + "); rm /tmp/l.lock"
 	if got := byHand(steps); got != want {
 		t.Errorf("byHand = %s, want %s", got, want)
 	}
@@ -263,5 +266,47 @@ func TestSweepOfABrokenJournal(t *testing.T) {
 	}
 	if left := fmt.Sprint(n.left(t)); left != "[state/journal/broken.journal]" {
 		t.Errorf("left behind: %s, want the broken journal alone", left)
+	}
+}
+
+// A private area is removed with its mark last, and not while a ploop works in it.
+func TestRemoveTreeKeepsTheMarkToTheEnd(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "private")
+	put(t, filepath.Join(dir, markName), "mine")
+	put(t, filepath.Join(dir, "root.hdd/DiskDescriptor.xml.lck"), "")
+	busy, err := os.Open(filepath.Join(dir, "root.hdd/DiskDescriptor.xml.lck"))
+	must(t, err)
+	defer busy.Close()
+	must(t, unix.Flock(int(busy.Fd()), unix.LOCK_EX))
+	if err := removeTree(dir); err == nil || !strings.Contains(err.Error(), "a ploop command works on") || !exists(filepath.Join(dir, markName)) {
+		t.Errorf("removeTree of a busy disk = %v", err)
+	}
+	busy.Close()
+	if os.Geteuid() != 0 { // whom a mode does not keep from anything
+		must(t, os.Chmod(filepath.Join(dir, "root.hdd"), 0o500))
+		if err := removeTree(dir); err == nil || !exists(filepath.Join(dir, markName)) {
+			t.Errorf("removeTree of what cannot be removed = %v, mark there %v", err, exists(filepath.Join(dir, markName)))
+		}
+		must(t, os.Chmod(filepath.Join(dir, "root.hdd"), 0o700))
+	}
+	if err := removeTree(dir); err != nil || exists(dir) {
+		t.Errorf("removeTree = %v", err)
+	}
+}
+
+// A sweep that another job is at is waited for.
+func TestSweepsQueue(t *testing.T) {
+	n := webNode(t)
+	must(t, os.MkdirAll(n.path("state"), 0o700))
+	turn, err := lock.Exclusive(n.path("state/sweep"), true)
+	must(t, err)
+	j, log := n.job(t, bareos)
+	j.cancel()
+	if err := j.sweep(); err == nil || !strings.Contains(err.Error(), "leftovers of earlier jobs") {
+		t.Errorf("sweep beside another one, cancelled = %v\n%s", err, log.all())
+	}
+	must(t, turn.Release())
+	if _, _, err := run(t, n, cmd); err != nil || exists(n.path("state/sweep")) {
+		t.Errorf("a job after it = %v", err)
 	}
 }

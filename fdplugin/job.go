@@ -41,7 +41,7 @@ type Registry interface {
 type Snapshots interface {
 	Snapshot(ctx context.Context, descriptor, uuid string) error
 	Mount(ctx context.Context, descriptor, uuid, dir string) error
-	Unmount(ctx context.Context, uuid, dir string) error
+	Unmount(ctx context.Context, descriptor, uuid, dir string) error
 	Merge(ctx context.Context, descriptor, uuid string) error
 }
 

@@ -4,6 +4,7 @@ package fdplugin
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -46,7 +47,13 @@ func (b *backup) nameOtherMounts() {
 		return
 	}
 	root.Close()
-	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	// A tenant may have any number of mounts.
+	info, err := io.ReadAll(io.LimitReader(f, 1<<20))
 	if err != nil {
 		return
 	}

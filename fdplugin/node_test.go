@@ -144,7 +144,7 @@ func (n *fakeNode) Mount(ctx context.Context, descriptor, uuid, dir string) erro
 	})
 }
 
-func (n *fakeNode) Unmount(ctx context.Context, _, dir string) error {
+func (n *fakeNode) Unmount(ctx context.Context, _, _, dir string) error {
 	return n.call(ctx, "unmount", func() error { return n.unmount(dir) })
 }
 

@@ -39,16 +39,18 @@ func (c *newContainer) finish() error {
 	if err != nil {
 		return fmt.Errorf("action scripts of restored container %s: %w", c.m.Name, err)
 	}
-	if err := os.RemoveAll(filepath.Join(c.private, ownFolder)); err != nil {
-		return fmt.Errorf("private area of restored container %s: %w", c.m.Name, err)
-	}
 	if err := c.register(); err != nil {
 		return fmt.Errorf("register restored container %s: %w", c.m.Name, err)
+	}
+	c.registered = true
+	c.install(scripts)
+	// Last, so that the scripts are there still if this comes to a bad end.
+	if err := os.RemoveAll(filepath.Join(c.private, ownFolder)); err != nil {
+		j.Log.Warnf("private area of restored container %s: %v", c.m.Name, err)
 	}
 	if err := j.journal.Forget(func(s undo.Step) bool { return s.Do == undo.MadeTree && s.Dir == c.private }); err != nil {
 		return err
 	}
-	c.install(scripts)
 	j.Log.Infof("container %s (%s) restored and registered in %s", c.m.Name, c.m.UUID, text.Duration(time.Since(c.started)))
 	if !c.opts.Start {
 		return nil
@@ -58,7 +60,8 @@ func (c *newContainer) finish() error {
 		return nil
 	}
 	if err := j.Node.Registry.Start(j.ctx, c.m.UUID); err != nil {
-		return fmt.Errorf("container %s is restored and registered, but does not start: %w", c.m.Name, err)
+		j.Log.Errorf("container %s is restored and registered, but does not start: %v; see why, then prlctl start %s", c.m.Name, err, c.m.UUID)
+		return nil
 	}
 	j.Log.Infof("container %s started", c.m.Name)
 	return nil
@@ -109,6 +112,10 @@ func (c *newContainer) closeTrees() error {
 	}
 	area := c.area
 	c.area = nil
+	if err := area.Sync(); err != nil {
+		area.Abandon()
+		return fmt.Errorf("write private area %s: %w", c.private, err)
+	}
 	if err := area.Close(); err != nil {
 		c.job.Log.Warnf("not restored exactly: %v", err)
 	}

@@ -64,8 +64,6 @@ type restoration struct {
 	what     *Restored
 	manifest *os.File // the manifest among the files, while it is read
 	count    struct{ files, skipped, failed int64 }
-	// completed: all targets are finished.
-	completed bool
 }
 
 // StartRestore takes the command that was recorded with the next file.
@@ -90,7 +88,9 @@ func (j *Job) StartRestore(cmd string) error {
 	}
 	if len(r.cmds) == 0 {
 		j.announce(line)
-		j.sweep()
+		if err := j.sweep(); err != nil {
+			return j.fatal(err)
+		}
 	}
 	r.cmds[cmd], r.opts = o, o
 	return nil
@@ -303,19 +303,23 @@ func (j *Job) EndRestore(h Health) {
 	j.endRestore()
 }
 
-// complete finishes all targets. What fails is given up by endRestore.
+// complete finishes all targets. What fails is given up by endRestore, what does
+// not is kept.
 func (r *restoration) complete() {
+	var errs []error
 	for _, t := range r.targets() {
 		if err := t.finish(); err != nil {
-			_ = r.job.fatal(err)
-			return
+			errs = append(errs, err)
 		}
+	}
+	if len(errs) > 0 {
+		_ = r.job.fatal(errors.Join(errs...))
+		return
 	}
 	left := ""
 	if r.count.skipped > 0 {
 		left = fmt.Sprintf(", %s kept as they are by the replace option", text.Count(r.count.skipped))
 	}
-	r.completed = true
 	r.job.Log.Infof("restored: %s files, directories and links; %s not restored exactly%s",
 		text.Count(r.count.files), text.Count(r.count.failed), left)
 }
@@ -347,8 +351,10 @@ func (j *Job) endRestore() {
 	for _, t := range r.targets() {
 		t.abandon()
 	}
-	if !r.completed && len(r.containers) > 0 {
-		j.Log.Warnf("the restore was not completed: the containers that it has begun to make are removed; it can be run again")
+	for _, c := range r.containers {
+		if !c.registered {
+			j.Log.Warnf("the restore of container %s (%s) was not completed: what was made of it is removed; it can be run again", c.m.Name, c.m.UUID)
+		}
 	}
 	j.takeBack()
 	j.unlock()

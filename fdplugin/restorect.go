@@ -29,8 +29,9 @@ type newContainer struct {
 	area    *restore.Tree
 	disks   []*newDisk // those with the longest catalogue prefix first
 	started time.Time
-	// incomplete: not all of the backup was restored.
-	incomplete bool
+	// incomplete: not all of the backup was restored. registered: it is the
+	// node's now.
+	incomplete, registered bool
 }
 
 // newDisk is one disk of it.
@@ -209,7 +210,7 @@ func (c *newContainer) claim() error {
 		return fmt.Errorf("mark private area: %w", err)
 	}
 	_, err = f.WriteString(c.mark)
-	return errors.Join(err, f.Close())
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // makeDisk makes one disk and mounts it to be written to.

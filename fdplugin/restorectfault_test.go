@@ -227,7 +227,7 @@ func TestDaemonsOpinionCounts(t *testing.T) {
 		if left := n.left(t); got != want || len(left) > 0 {
 			t.Errorf("EndRestore(%v): %q and left %q, want %q\n%s", health, got, left, want, log.all())
 		}
-		if health == Failed && !strings.Contains(log.all("warning"), "the restore was not completed") {
+		if health == Failed && !strings.Contains(log.all("warning"), "the restore of container web ("+webID+") was not completed") {
 			t.Errorf("EndRestore(Failed): said %s", log.all())
 		}
 	}

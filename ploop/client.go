@@ -97,13 +97,17 @@ func restrict(dir string, flags uintptr) error {
 // Unmount takes away what Mount has mounted at dir, and its device. A device
 // whose mount point was unmounted by other hands is found by its name. It
 // returns ErrNotMounted if there is neither.
-func (c Client) Unmount(ctx context.Context, uuid, dir string) error {
+func (c Client) Unmount(ctx context.Context, descriptor, uuid, dir string) error {
+	// A mount that was begun by a job that is dead may not be there yet.
+	if _, err := c.settle(ctx, descriptor); err != nil {
+		return err
+	}
 	err := c.retry(ctx, "umount", "-m", dir)
 	if run.ExitStatus(err) != exitParameter {
 		return err
 	}
 	name := component(uuid)
-	device, found := c.find(ctx, func(f []string) bool { return len(f) > 2 && f[len(f)-1] == name })
+	device, found := c.find(ctx, func(d device) bool { return d.component() == name })
 	if found != nil {
 		return fmt.Errorf("%w; looking for the device: %w", err, found)
 	}
@@ -113,25 +117,42 @@ func (c Client) Unmount(ctx context.Context, uuid, dir string) error {
 	return c.retry(ctx, "umount", "-d", device)
 }
 
-// find finds the device whose line of `ploop list` matches, "" if none does. A
-// line is the device's name, the base image and perhaps the component, with tabs
-// between them.
-func (c Client) find(ctx context.Context, match func([]string) bool) (string, error) {
+// device is a line of `ploop list`. In Virtuozzo 7 it is the name, the base image
+// and perhaps the component with blanks between them (tools/ploop.c of vz7-u22:
+// "%-12s %s %s %s"), in release 9 the same with tabs. Paths may have blanks.
+type device struct {
+	name string
+	rest string // image and component
+}
+
+func parseDevice(line string) device {
+	at := strings.IndexAny(line, " \t")
+	if at < 0 {
+		return device{name: line}
+	}
+	return device{line[:at], strings.Trim(line[at:], " \t")}
+}
+
+// component is the last word: the image's, if there is no component.
+func (d device) component() string { return d.rest[strings.LastIndexAny(d.rest, " \t")+1:] }
+
+// find finds the device that matches, "" if none does.
+func (c Client) find(ctx context.Context, match func(device) bool) (string, error) {
 	out, err := c.run(ctx, false, "list")
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.SplitSeq(out, "\n") {
-		f := strings.Split(line, "\t")
-		if len(f) < 2 || !match(f) {
+		d := parseDevice(line)
+		if d.rest == "" || !match(d) {
 			continue
 		}
 		for _, dir := range []string{"/dev", "/dev/mapper"} {
-			if p := filepath.Join(dir, filepath.Base(f[0])); exists(p) {
+			if p := filepath.Join(dir, filepath.Base(d.name)); exists(p) {
 				return p, nil
 			}
 		}
-		return "", fmt.Errorf("device %s of %s has no file in /dev", f[0], f[1])
+		return "", fmt.Errorf("device %s of %s has no file in /dev", d.name, d.rest)
 	}
 	return "", nil
 }
@@ -148,6 +169,9 @@ func (c Client) MountWritable(ctx context.Context, descriptor, dir string) error
 // UnmountWritable takes away what MountWritable has mounted, and the device of
 // a mount that was lost. It returns ErrNotMounted if there is neither.
 func (c Client) UnmountWritable(ctx context.Context, descriptor, dir string) error {
+	if _, err := c.settle(ctx, descriptor); err != nil {
+		return err
+	}
 	err := c.retry(ctx, "umount", "-m", dir)
 	if run.ExitStatus(err) != exitParameter || mounted(dir) {
 		return err
@@ -163,7 +187,7 @@ func (c Client) UnmountWritable(ctx context.Context, descriptor, dir string) err
 	for _, i := range d.Images {
 		images[i.File] = true
 	}
-	device, found := c.find(ctx, func(f []string) bool { return len(f) == 2 && images[f[1]] })
+	device, found := c.find(ctx, func(d device) bool { return images[d.rest] })
 	if found != nil {
 		return fmt.Errorf("%w; looking for the device: %w", err, found)
 	}
@@ -183,7 +207,11 @@ func mountedSomewhere(device string) bool {
 	for line := range strings.SplitSeq(string(b), "\n") {
 		_, tail, _ := strings.Cut(line, " - ")
 		f := strings.Fields(tail)
-		if len(f) > 1 && strings.HasPrefix(filepath.Base(f[1]), filepath.Base(device)) {
+		if len(f) < 2 {
+			continue
+		}
+		part, same := strings.CutPrefix(filepath.Base(f[1]), filepath.Base(device))
+		if same && strings.Trim(strings.TrimPrefix(part, "p"), "0123456789") == "" && (part == "" || part[0] == 'p') {
 			return true
 		}
 	}
@@ -197,7 +225,8 @@ var ErrNoSnapshot = errors.New("no such snapshot")
 // online if the container runs. It returns ErrNoSnapshot if the descriptor does
 // not name it: it was never made, or is merged already.
 func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
-	if err := c.settle(ctx, descriptor); err != nil {
+	settled, err := c.settle(ctx, descriptor)
+	if err != nil {
 		return err
 	}
 	before, err := Read(descriptor)
@@ -205,6 +234,9 @@ func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
 		return err
 	}
 	if _, there := before.Shot(uuid); !there {
+		if !settled {
+			return fmt.Errorf("%s.lck is locked: another ploop works on the disk, and may be making the snapshot", descriptor)
+		}
 		return fmt.Errorf("%s of %s: %w", guid(uuid), descriptor, ErrNoSnapshot)
 	}
 	// Whatever the tool says, the descriptor decides: after a merge that was

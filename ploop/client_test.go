@@ -67,7 +67,7 @@ func TestCallsAsTyped(t *testing.T) {
 	for _, err := range []error{
 		c.Snapshot(ctx, dd, uuid),
 		c.Mount(ctx, dd, uuid, "/m"),
-		c.Unmount(ctx, uuid, "/m"),
+		c.Unmount(ctx, dd, uuid, "/m"),
 		c.Merge(ctx, dd, uuid),
 		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, Cluster: 2048, Version: 2}),
 		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, Cluster: 2048, Version: 2, Raw: true}),
@@ -157,21 +157,43 @@ func TestMergeOfWhatIsGone(t *testing.T) {
 	}
 }
 
+// Lines of `ploop list` as both releases print them.
+func TestParseDevice(t *testing.T) {
+	for line, want := range map[string]struct{ name, rest, component string }{
+		"ploop31927\t/a b/root.hds\tbksnap":    {"ploop31927", "/a b/root.hds\tbksnap", "bksnap"},
+		"ploop57954\t/data/root.hds":           {"ploop57954", "/data/root.hds", "/data/root.hds"},
+		"ploop31927   /a b/root.hds  bksnap":   {"ploop31927", "/a b/root.hds  bksnap", "bksnap"},
+		"ploop57954   /data/root.hds  ":        {"ploop57954", "/data/root.hds", "/data/root.hds"},
+		"ploop123456789 /data/root.hds  vz7-x": {"ploop123456789", "/data/root.hds  vz7-x", "vz7-x"},
+		"":                                     {},
+	} {
+		d := parseDevice(line)
+		if d.name != want.name || d.rest != want.rest || d.component() != want.component {
+			t.Errorf("parseDevice(%q) = %+v, component %q, want %+v", line, d, d.component(), want)
+		}
+	}
+}
+
 func TestUnmountFindsADeviceWithoutMount(t *testing.T) {
+	c7, f7 := client(answer{exit: exitParameter}, answer{stdout: "ploop1       /vz/private/x/root.hdd/root.hds  \nnull         /vz/private/a b/root.hds  vz7ct-" + uuid + "\n"})
+	if err := c7.Unmount(context.Background(), "/none/DiskDescriptor.xml", uuid, "/m"); err != nil {
+		t.Errorf("Unmount = %v", err)
+	}
+	check(t, f7, "umount -m /m", "list", "umount -d /dev/null")
 	// The name of some device that exists in /dev.
 	const dev = "null"
 	c, f := client(answer{exit: exitParameter}, answer{stdout: "ploop1\t/vz/private/x/root.hdd/root.hds\n" + dev + "\t/vz/private/a b/root.hds\tvz7ct-" + uuid + "\n"})
-	if err := c.Unmount(context.Background(), uuid, "/m"); err != nil {
+	if err := c.Unmount(context.Background(), "/none/DiskDescriptor.xml", uuid, "/m"); err != nil {
 		t.Errorf("Unmount = %v", err)
 	}
 	check(t, f, "umount -m /m", "list", "umount -d /dev/"+dev)
 
 	c, _ = client(answer{exit: exitParameter}, answer{stdout: "ploop1\t/vz/private/x/root.hdd/root.hds\tother-" + uuid + "\n"})
-	if err := c.Unmount(context.Background(), uuid, "/m"); !errors.Is(err, ErrNotMounted) {
+	if err := c.Unmount(context.Background(), "/none/DiskDescriptor.xml", uuid, "/m"); !errors.Is(err, ErrNotMounted) {
 		t.Errorf("Unmount of nothing = %v, want ErrNotMounted", err)
 	}
 	c, _ = client(answer{exit: exitParameter}, answer{stdout: "nosuchdev\t/x\tvz7ct-" + uuid + "\n"})
-	if err := c.Unmount(context.Background(), uuid, "/m"); err == nil || errors.Is(err, ErrNotMounted) {
+	if err := c.Unmount(context.Background(), "/none/DiskDescriptor.xml", uuid, "/m"); err == nil || errors.Is(err, ErrNotMounted) {
 		t.Errorf("Unmount with a device that has no file = %v, want an error of its own", err)
 	}
 }
@@ -185,6 +207,11 @@ func TestUnmountWritableFindsADeviceWithoutMount(t *testing.T) {
 	}
 	ctx, image := context.Background(), d.Images[0].File
 	c, f := client(answer{exit: exitParameter}, answer{stdout: "null\t" + image + "\n"})
+	if err := c.UnmountWritable(ctx, dd, "/m"); err != nil {
+		t.Errorf("UnmountWritable = %v", err)
+	}
+	check(t, f, "umount -m /m", "list", "umount -d /dev/null")
+	c, f = client(answer{exit: exitParameter}, answer{stdout: "null         " + image + "  \n"})
 	if err := c.UnmountWritable(ctx, dd, "/m"); err != nil {
 		t.Errorf("UnmountWritable = %v", err)
 	}
@@ -248,8 +275,17 @@ func TestMergeWaitsForAPloopAtWork(t *testing.T) {
 	}
 	c, f := client(answer{then: func() { merged(dd) }})
 	c.Pause = time.Millisecond
-	if err := c.Merge(context.Background(), dd, uuid); err == nil || len(f.calls) > 0 {
-		t.Errorf("Merge of a busy disk = %v after %q, want an error and no call", err, f.calls)
+	if err := c.Merge(context.Background(), dd, uuid); err == nil || errors.Is(err, ErrNoSnapshot) || len(f.calls) > 0 {
+		t.Errorf("Merge of a busy disk = %v after %q, want an error of its own and no call", err, f.calls)
+	}
+	busyMount, calls := client()
+	busyMount.Pause = time.Hour
+	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	for _, err := range []error{busyMount.Unmount(short, dd, uuid, "/m"), busyMount.UnmountWritable(short, dd, "/m")} {
+		if !errors.Is(err, context.DeadlineExceeded) || len(calls.calls) > 0 {
+			t.Errorf("unmount of a busy disk = %v after %q, want it to wait", err, calls.calls)
+		}
 	}
 	c.Pause = time.Second
 	done := make(chan error)

@@ -15,7 +15,8 @@ import (
 )
 
 func (t *Tool) cmdList(args []string) code {
-	if o, ok := t.parse("list", args, "af", nil); !ok || len(o.rest) > 0 {
+	o, ok := t.parse("list", args, "af", nil)
+	if !ok || len(o.rest) > 0 {
 		t.raw(usageList)
 		return cParam
 	}
@@ -34,7 +35,7 @@ func (t *Tool) cmdList(args []string) code {
 			continue
 		}
 		mnt := ""
-		if points, err := mountsOf(dev); err == nil && len(points) > 0 {
+		if points, err := mountsOf(dev); o.has('a') && err == nil && len(points) > 0 {
 			mnt = points[0]
 		}
 		t.say("%-12s %s %s %s", dev.Name, dev.Levels[0].Path, mnt, dev.Cookie)
