@@ -28,6 +28,9 @@ var smallTree string
 func TestMain(m *testing.M) {
 	if why := unfit(); why != "" {
 		fmt.Println("skipped: the end-to-end scenarios", why)
+		if os.Getenv("VZ7CT_ROOT_TESTS") != "" {
+			os.Exit(1) // they were asked for
+		}
 		os.Exit(0)
 	}
 	os.Exit(run(m))

@@ -126,6 +126,14 @@ func TestCancel(t *testing.T) {
 	w := newWorld(t, rig.Config{Jobs: []rig.Job{{Name: "web", Slow: true, Plugin: []string{"name=web:lockfile=/run/backup"}}, {Name: "held", Plugin: []string{"name=web:lockfile=/run/held"}}}})
 	w.run("prlctl", "start", "web")
 	id := w.waiting("web")
+	mounts := w.run("grep", " /mnt/bareos/", "/proc/self/mountinfo")
+	for line := range strings.SplitSeq(strings.TrimSpace(mounts), "\n") {
+		if f := strings.Fields(line); !strings.Contains(f[5], "nosuid") || !strings.Contains(f[5], "nodev") || !strings.HasPrefix(f[5], "ro") {
+			t.Errorf("mount options %s at %s, want ro, nosuid, nodev", f[5], f[4])
+		}
+	}
+	// Somebody unmounts a snapshot: its device must go with the job all the same.
+	w.run("umount", "-l", strings.Fields(mounts)[4])
 	w.must(w.sys.Cancel(id))
 	w.eventuallyNothingLeft(time.Minute)
 	if r, err := w.sys.Wait(id); err != nil || r.OK() {
@@ -272,4 +280,9 @@ func TestEncryptingDaemon(t *testing.T) {
 	w.run("prlctl", "destroy", "web")
 	w.restore(rig.Restore{JobIDs: []int{r.ID}})
 	w.same(want, w.scan(descriptor(webUUID, "root.hdd")), ignoreHoles)
+	w.run("prlctl", "mount", "web")
+	if blocks := strings.TrimSpace(w.run("stat", "-c", "%b", "/vz/root/"+webUUID+"/holes")); len(blocks) > 2 {
+		t.Errorf("a file of 8 MiB that is one hole but for a line takes %s blocks", blocks)
+	}
+	w.run("prlctl", "umount", "web")
 }

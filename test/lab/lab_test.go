@@ -63,8 +63,12 @@ func full() bool { return os.Getenv("VZ7CT_FULL") == "1" }
 // needs skips a test that cannot run, naming what it lacks.
 func needs(t *testing.T, programs ...string) {
 	t.Helper()
+	skip := t.Skip
+	if os.Getenv("VZ7CT_ROOT_TESTS") == "1" {
+		skip = t.Fatal // they were asked for
+	}
 	if why := cannot(); why != "" {
-		t.Skip(why)
+		skip(why)
 	}
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
