@@ -64,11 +64,12 @@ e2e() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 60m -v ./test/e2e/ ./fil
 
 demo() { make -s demo; }
 
-# report LOG: what is worth telling of a part that has passed. The line before a skipped test says why.
+# report LOG: what is worth telling of a part that has passed, with the reason of every skipped test.
 report() {
-	awk '/^ *--- SKIP/ { sub(/^ *[^ ]*_test.go:[0-9]*: /, "", before); n[before]++; names[before] = names[before] " " $3 }
+	awk '/^=== (RUN|NAME|CONT)/ { test = $3 }
+		/^ +[^ ]*_test\.go:[0-9]+: / { why[test] = $0; sub(/^ *[^ ]*: /, "", why[test]) }
+		/^ *--- SKIP/ { n[why[$3]]++; names[why[$3]] = names[why[$3]] " " $3 }
 		/^(ok |demo: ok|skipped:|fdhost selftest:)/ { print }
-		{ before = $0 }
 		END { for (r in n) print "skipped " n[r] ": " r " (" (n[r] > 4 ? "see the log" : substr(names[r], 2)) ")" }' "$1"
 }
 
