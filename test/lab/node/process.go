@@ -138,7 +138,10 @@ func (l Lab) sees(pid int, loops map[int]string, vz unix.Stat_t) bool {
 		if _, ok := loops[int(m.Minor)]; ok && m.Major == loopdev.Major {
 			return true
 		}
-		return m.Point == "/vz" && strings.HasSuffix(l.Below("node", "vz"), m.Root) && unix.Mkdev(m.Major, m.Minor) == vz.Dev
+		// The mount's root is a path in its file system, which may be mounted below the root of this machine, or be larger
+		// than what is seen of it (a root that is a folder of another one).
+		below := l.Below("node", "vz")
+		return m.Point == "/vz" && (strings.HasSuffix(below, m.Root) || strings.HasSuffix(m.Root, below)) && unix.Mkdev(m.Major, m.Minor) == vz.Dev
 	})
 }
 
