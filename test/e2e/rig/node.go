@@ -131,8 +131,9 @@ func (n *Node) Outside(path string) (string, error) {
 }
 
 // Snapshots returns all snapshots of all disks on the node, without the tops.
+// A disk may just be removed.
 func (n *Node) Snapshots() ([]string, error) {
-	out, err := n.Must("sh", "-c", `for d in $(ls -d /vz/private/*/*.hdd/DiskDescriptor.xml 2>/dev/null); do ploop snapshot-list -H -o uuid,current "$d"; done`)
+	out, err := n.Must("sh", "-c", `for d in $(ls -d /vz/private/*/*.hdd/DiskDescriptor.xml 2>/dev/null); do ploop snapshot-list -H -o uuid,current "$d" || [ ! -e "$d" ] || exit 1; done`)
 	if err != nil {
 		return nil, err
 	}
