@@ -12,6 +12,8 @@ package main
 import "C"
 
 import (
+	"context"
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -60,9 +62,13 @@ func daemonOf(job *C.struct_job) fdplugin.Daemon {
 	return fdplugin.Daemon{Name: "Bareos " + release, OwnLinks: true, Plain: fdconf.Plain()}
 }
 
+// scope is found out with the first command that changes something.
+var scope = sync.OnceValue(func() []string { return run.Scope(context.Background(), run.Runner{}) })
+
 // newRunner starts programs and lets the job log know what they say.
 func newRunner(log *logrus.Entry) run.Runner {
 	return run.Runner{
+		Scope:   scope,
 		Started: func(command string) { log.Debugf("running %s", command) },
 		Stderr:  func(program, line string) { log.Infof("%s: %s", program, text.Name(line)) },
 		Waiting: func(command string, elapsed time.Duration) {

@@ -104,6 +104,12 @@ type Runner struct {
 	Stderr func(program, line string)
 	// Waiting is called every 30 s while a command runs.
 	Waiting func(command string, elapsed time.Duration)
+	// Spool is the directory for the output of commands that change something;
+	// "" is the one for temporary files.
+	Spool string
+	// Scope returns words to put before such a command: see Scope below. It may
+	// be nil.
+	Scope func() []string
 }
 
 // keep is how much of a command's output is kept at most. What ploop and prlctl
@@ -119,13 +125,15 @@ func (r Runner) Run(ctx context.Context, c Command) (Result, error) {
 	if r.Started != nil {
 		r.Started(c.String())
 	}
-	var out tail
-	lines := newLines()
-	cmd := exec.Command(c.Path, c.Args...)
+	argv := append([]string{c.Path}, c.Args...)
+	if c.Changes && r.Scope != nil {
+		argv = append(append([]string{}, r.Scope()...), argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
+	out := r.output(c, cmd)
+	defer out.close()
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
 	cmd.Dir = "/"
-	cmd.Stdout = &out
-	cmd.Stderr = lines
 	// A session of its own: signals to the daemon's process group (a terminal,
 	// an init script) do not reach a program that is changing a disk.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -137,18 +145,32 @@ func (r Runner) Run(ctx context.Context, c Command) (Result, error) {
 	if err := <-started; err != nil {
 		return Result{}, &Error{Command: c.String(), Exit: -1, Err: err}
 	}
-	err := r.wait(ctx, c, cmd, lines, done)
-	r.report(c, lines.flush())
-	res := Result{Stdout: out.String(), Duration: time.Since(begin)}
+	err := r.wait(ctx, c, cmd, out, done)
+	r.report(c, out.flush())
+	res := Result{Stdout: out.stdout(), Duration: time.Since(begin)}
 	if err == nil || errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
 		return res, nil
 	}
-	e := &Error{Command: c.String(), Exit: -1, Stderr: lines.text(), Stdout: res.Stdout, Err: err}
+	e := &Error{Command: c.String(), Exit: -1, Stderr: out.text(), Stdout: res.Stdout, Err: err}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
 		e.Exit = exit.ExitCode()
 	}
 	return res, e
+}
+
+// output connects a command's streams. Where no file can be had, the disk being
+// full perhaps, a snapshot must be merged all the same: with pipes.
+func (r Runner) output(c Command, cmd *exec.Cmd) output {
+	if c.Changes {
+		if s, err := newSpool(r.Spool); err == nil {
+			cmd.Stdout, cmd.Stderr = s.out, s.err
+			return s
+		}
+	}
+	p := &piped{lines: newLines()}
+	cmd.Stdout, cmd.Stderr = &p.out, p.lines
+	return p
 }
 
 // start runs cmd on a goroutine of its own, whose thread has the Go runtime's
@@ -174,10 +196,16 @@ func start(cmd *exec.Cmd) (started, done chan error) {
 }
 
 // wait reports what the command says until it ends, and ends it if it may be ended.
-func (r Runner) wait(ctx context.Context, c Command, cmd *exec.Cmd, lines *lines, done chan error) error {
+func (r Runner) wait(ctx context.Context, c Command, cmd *exec.Cmd, out output, done chan error) error {
 	begin := time.Now()
 	alive := time.NewTicker(30 * time.Second)
 	defer alive.Stop()
+	look := time.NewTicker(poll)
+	defer look.Stop()
+	var more <-chan struct{}
+	if p, ok := out.(*piped); ok {
+		more = p.more
+	}
 	cancelled := ctx.Done()
 	var limit <-chan time.Time
 	if c.Changes {
@@ -198,8 +226,10 @@ func (r Runner) wait(ctx context.Context, c Command, cmd *exec.Cmd, lines *lines
 				return reason
 			}
 			return err
-		case <-lines.more:
-			r.report(c, lines.whole())
+		case <-more:
+			r.report(c, out.whole())
+		case <-look.C:
+			r.report(c, out.whole())
 		case <-alive.C:
 			if r.Waiting != nil {
 				r.Waiting(c.String(), time.Since(begin))

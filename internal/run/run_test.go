@@ -110,15 +110,17 @@ func TestChildInheritsNothing(t *testing.T) {
 
 // What outlives the command with its pipes open is not waited for.
 func TestOrphanWithPipesIsNotAwaited(t *testing.T) {
-	begin := time.Now()
-	c := sh("sleep 30 & echo started")
-	c.Changes = true
-	res, err := Runner{}.Run(context.Background(), c)
-	if err != nil || res.Stdout != "started\n" {
-		t.Errorf("Run = %q, %v, want started, nil", res.Stdout, err)
-	}
-	if d := time.Since(begin); d > 15*time.Second {
-		t.Errorf("Run took %v", d)
+	for _, changes := range []bool{false, true} {
+		begin := time.Now()
+		c := sh("sleep 30 & echo started")
+		c.Changes = changes
+		res, err := Runner{}.Run(context.Background(), c)
+		if err != nil || res.Stdout != "started\n" {
+			t.Errorf("Run(changes %v) = %q, %v, want started, nil", changes, res.Stdout, err)
+		}
+		if d := time.Since(begin); d > 15*time.Second {
+			t.Errorf("Run(changes %v) took %v", changes, d)
+		}
 	}
 }
 
