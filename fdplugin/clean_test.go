@@ -200,6 +200,44 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+// crashAt lets a backup die before its call number at (from 0), and returns what
+// its journal held, "" if there was none yet.
+func crashAt(t *testing.T, n *fakeNode, at int) string {
+	t.Helper()
+	j, _ := n.job(t, bareos)
+	copied := ""
+	n.at = func(c int) {
+		if c != at+1 || j.journal == nil {
+			return
+		}
+		b, err := os.ReadFile(j.journal.Path())
+		must(t, err)
+		copied = string(b)
+		panic("crash")
+	}
+	func() {
+		defer func() { _ = recover() }()
+		if j.StartBackup(cmd) == nil {
+			_, _ = save(j)
+		}
+	}()
+	n.at = nil
+	if copied == "" {
+		return ""
+	}
+	// What the kernel does for a dead process.
+	j.mu.TryLock()
+	j.backup.watch.stop()
+	j.backup.release()
+	j.unlock()
+	must(t, j.journal.Forget(func(undo.Step) bool { return true }))
+	must(t, j.journal.Close())
+	j.journal, j.backup = nil, nil
+	j.mu.Unlock()
+	put(t, n.path("state/journal/dead.journal"), copied)
+	return copied
+}
+
 // A job that died at any step, as by a crash of the node, is swept by the next
 // one: its journal is there, nobody holds it, and the step may have been taken.
 func TestSweepAfterACrashAtEveryStep(t *testing.T) {
@@ -209,38 +247,10 @@ func TestSweepAfterACrashAtEveryStep(t *testing.T) {
 	crashes := 0
 	for at, step := range n.calls {
 		n := webNode(t)
-		j, _ := n.job(t, bareos)
-		// The crash: a copy of the journal and the node as they are at this step.
-		copied := ""
-		n.at = func(c int) {
-			if c != at+1 || j.journal == nil {
-				return
-			}
-			b, err := os.ReadFile(j.journal.Path())
-			must(t, err)
-			copied = string(b)
-			panic("crash")
-		}
-		func() {
-			defer func() { _ = recover() }()
-			if j.StartBackup(cmd) == nil {
-				_, _ = save(j)
-			}
-		}()
+		copied := crashAt(t, n, at)
 		if copied == "" {
 			continue
 		}
-		// What the kernel does for a dead process.
-		j.mu.TryLock()
-		j.backup.watch.stop()
-		j.backup.release()
-		j.unlock()
-		must(t, j.journal.Forget(func(undo.Step) bool { return true }))
-		must(t, j.journal.Close())
-		j.journal, j.backup = nil, nil
-		j.mu.Unlock()
-		put(t, n.path("state/journal/dead.journal"), copied)
-		n.at = nil
 		_, log, err := run(t, n, cmd)
 		if err != nil || strings.Contains(log.all("warning"), "has not ended properly") != strings.Contains(copied, `"step"`) {
 			t.Errorf("crash at step %d (%s): the next job: %v\n%s", at+1, step, err, log.all())

@@ -27,6 +27,7 @@ import (
 type Containers interface {
 	List(context.Context) ([]prlctl.Container, error)
 	Describe(ctx context.Context, uuid string) (prlctl.Place, error)
+	Owns(private string) (ours bool, owner string, err error)
 }
 
 // Registry makes restored containers known; prlctl.Client is one.

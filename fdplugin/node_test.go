@@ -45,6 +45,8 @@ type fakeNode struct {
 	trees  map[string]string // content of disks by descriptor
 	// what a restore has done, in words.
 	registered, started []string
+	// owner is what .owner says if another node has the container.
+	owner string
 }
 
 // The tools are the same fake to all four interfaces.
@@ -122,6 +124,11 @@ func (n *fakeNode) Describe(ctx context.Context, uuid string) (prlctl.Place, err
 		return prlctl.Place{}, err
 	}
 	return n.place, nil
+}
+
+func (n *fakeNode) Owns(private string) (bool, string, error) {
+	err := n.call(context.Background(), "owns", func() error { return nil })
+	return n.owner == "", n.owner, err
 }
 
 func (n *fakeNode) Snapshot(ctx context.Context, descriptor, uuid string) error {

@@ -77,7 +77,7 @@ func (c *newContainer) register() error {
 	if err == nil {
 		return nil
 	}
-	if known, unsure := c.job.registered(context.Background(), c.m.UUID); known || unsure != nil {
+	if known, unsure := c.job.cleaner().registered(context.Background(), c.m.UUID); known || unsure != nil {
 		return errors.Join(err, unsure)
 	}
 	return errors.Join(err, c.claim())

@@ -222,6 +222,37 @@ func (c Client) Start(ctx context.Context, uuid string) error {
 	return err
 }
 
+// Owns reports whether this node is the one that private, a container's private
+// area, is registered on, as libvzctl decides it (vzctl2_check_owner): the file
+// .owner has the node's SERVER_UUID of vz.conf, or its host name; without the file
+// it is nobody else's. owner is what the file says.
+func (c Client) Owns(private string) (ours bool, owner string, err error) {
+	b, err := os.ReadFile(filepath.Join(private, ".owner"))
+	if errors.Is(err, os.ErrNotExist) {
+		return true, "", nil
+	}
+	if err != nil {
+		return false, "", err
+	}
+	owner, _, _ = strings.Cut(string(b), "\n")
+	if id, ok := ParseUUID(owner); ok {
+		node, err := c.Node()
+		if err != nil {
+			return false, owner, err
+		}
+		if server, ok := ParseUUID(node.Get("SERVER_UUID")); ok {
+			return server == id, owner, nil
+		}
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return false, owner, err
+	}
+	// It may have been written with its domain, or without.
+	short := func(name string) string { s, _, _ := strings.Cut(name, "."); return s }
+	return owner == host || short(owner) == short(host), owner, nil
+}
+
 // ParseUUID brings a UUID, with or without braces and in any case, into the form
 // of Container.UUID.
 func ParseUUID(s string) (string, bool) {

@@ -183,3 +183,35 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
+
+func TestOwns(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, _, _ := strings.Cut(host, ".")
+	for _, tt := range []struct {
+		owner, server string
+		ours          bool
+	}{
+		{"", "", true}, // no such file
+		{host + "\n", "", true},
+		{short + ".example.com", "", true},
+		{"x" + host, "", false},
+		{"{" + strings.ToUpper(id) + "}", id, true},
+		{id, "2d109ae4-5231-475f-bc44-5cabf5d8503b", false},
+		{id, "", false}, // a UUID where this node has none
+		{host, id, true},
+	} {
+		content := map[string]string{"vz.conf": "SERVER_UUID=\"" + tt.server + "\"\n", "p/x": ""}
+		if tt.owner != "" {
+			content["p/.owner"] = tt.owner
+		}
+		dir := files(t, content)
+		c := Client{Conf: filepath.Join(dir, "vz.conf")}
+		ours, owner, err := c.Owns(filepath.Join(dir, "p"))
+		if ours != tt.ours || owner != strings.TrimSuffix(tt.owner, "\n") || err != nil {
+			t.Errorf("Owns(%q, server %q) = %v, %q, %v, want %v", tt.owner, tt.server, ours, owner, err, tt.ours)
+		}
+	}
+}

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/bareos-contrib/vz7ct/internal/lock"
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/internal/undo"
+	"github.com/bareos-contrib/vz7ct/ploop"
+	"github.com/bareos-contrib/vz7ct/prlctl"
+)
+
+// Cleaner takes back what jobs have done to a node: those of its own job, and
+// those that dead jobs have left.
+type Cleaner struct {
+	Node Node
+	Log  *logrus.Entry
+	// merged, if set, is told how long a merge has taken.
+	merged func(time.Duration)
+}
+
+// Sweep takes back what dead jobs have left on the node, or only tells of it if
+// dry is set. It returns the disks on which something is left, with the reason,
+// by descriptor, and all reasons together; no map if it could not even look. One
+// sweep is at work at a time, others wait: a disk that is just being taken care of
+// is not yet safe.
+func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, err error) {
+	turn, err := lock.Wait(ctx, 0, func(_ *lock.HeldError, waited time.Duration) {
+		c.Log.Infof("waiting for another one that takes back what a dead job has left, since %s", text.Duration(waited))
+	}, func() (*lock.Held, error) {
+		if _, err := c.Node.stateDir("."); err != nil {
+			return nil, err
+		}
+		return lock.Exclusive(filepath.Join(c.Node.State, "sweep"), true)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("leftovers of earlier jobs: %w", err)
+	}
+	defer turn.Release()
+	stuck = map[string]error{}
+	err = undo.Sweep(filepath.Join(c.Node.State, "journal"), func(dead *undo.Journal) error {
+		what := "taking back what it left behind"
+		if dry {
+			what = "this would be taken back"
+		}
+		c.Log.Warnf("job %s of %s (container %s) has not ended properly: %s", dead.Head.Job, dead.Head.Started, dead.Head.Container, what)
+		for _, s := range dead.Pending() {
+			c.Log.Infof("left behind: %s", describeStep(s))
+		}
+		if dry {
+			return nil
+		}
+		err := c.mayTouch(dead)
+		if err == nil {
+			err = dead.Undo(c.undo)
+		}
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin; by hand: %s",
+			err, dead.Path(), byHand(dead.Pending()))
+		for _, s := range dead.Pending() {
+			if s.Descriptor != "" {
+				stuck[s.Descriptor] = err
+			}
+		}
+		return err
+	})
+	if !dry {
+		removeDeadLocks(filepath.Join(c.Node.State, "locks"))
+	}
+	return stuck, err
+}
+
+// mayTouch refuses to touch the disks of a container that another node has by
+// now: on shared storage it may have failed over, and be live there.
+func (c Cleaner) mayTouch(dead *undo.Journal) error {
+	for _, s := range dead.Pending() {
+		if s.Do != undo.MadeSnapshot || s.Container == "" {
+			continue
+		}
+		known, err := c.registered(context.Background(), s.Container)
+		if err != nil {
+			return err
+		}
+		private := filepath.Dir(filepath.Dir(s.Descriptor))
+		if !exists(private) {
+			continue // destroyed: nothing can be done wrong
+		}
+		if !known {
+			return fmt.Errorf("container %s is not registered on this node any more, but its disk %s is there: it may run on another node, so nothing is touched",
+				s.Container, s.Descriptor)
+		}
+		switch ours, owner, err := c.Node.Containers.Owns(private); {
+		case err != nil:
+			return fmt.Errorf("whose is container %s? %w", s.Container, err)
+		case !ours:
+			return fmt.Errorf("container %s belongs to node %q by its file .owner: nothing is touched", s.Container, owner)
+		}
+	}
+	return nil
+}
+
+// describeStep says in words what a step has left.
+func describeStep(s undo.Step) string {
+	switch s.Do {
+	case undo.MadeDir:
+		return "directory " + s.Dir
+	case undo.MadeSnapshot:
+		return "snapshot {" + s.Snapshot + "} of " + s.Descriptor
+	case undo.Mounted:
+		return "mount of " + s.Descriptor + " at " + s.Dir
+	case undo.MadeTree:
+		return "private area " + s.Dir + " of an incomplete restore"
+	case undo.MadeLink:
+		return "lock file " + s.Dir
+	default:
+		return "step " + string(s.Do) + ", which this release does not know"
+	}
+}
+
+// removeDeadLocks removes the files of locks that nobody holds.
+func removeDeadLocks(dir string) {
+	files, _ := os.ReadDir(dir)
+	for _, f := range files {
+		if h, err := lock.Exclusive(filepath.Join(dir, f.Name()), true); err == nil {
+			_ = h.Release()
+		}
+	}
+}
+
+// undo takes one step back. It may have been taken back already, or never have
+// been taken. Nothing here is ended by a cancel of the job.
+func (c Cleaner) undo(s undo.Step) error {
+	ctx := context.Background()
+	begin := time.Now()
+	switch s.Do {
+	case undo.MadeDir:
+		if err := os.Remove(s.Dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove mount directory: %w", err)
+		}
+		return nil
+	case undo.Mounted:
+		return c.unmount(ctx, s)
+	case undo.MadeSnapshot:
+		err := c.Node.Snapshots.Merge(ctx, s.Descriptor, s.Snapshot)
+		if errors.Is(err, ploop.ErrNoSnapshot) || errors.Is(err, os.ErrNotExist) && c.destroyed(ctx, s) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("merge snapshot: %w", err)
+		}
+		c.Log.Infof("snapshot of %s merged in %s", s.Descriptor, text.Duration(time.Since(begin)))
+		if c.merged != nil {
+			c.merged(time.Since(begin))
+		}
+		return nil
+	case undo.MadeTree:
+		return c.removePrivate(ctx, s)
+	case undo.MadeLink:
+		if _, err := lock.RemoveDead(s.Dir); err != nil {
+			return err
+		}
+		return nil
+	default:
+		return fmt.Errorf("step %q in the journal is not known to this release", s.Do)
+	}
+}
+
+func (c Cleaner) unmount(ctx context.Context, s undo.Step) error {
+	var err error
+	if s.Snapshot == "" {
+		err = c.Node.Images.UnmountWritable(ctx, s.Descriptor, s.Dir)
+	} else {
+		err = c.Node.Snapshots.Unmount(ctx, s.Descriptor, s.Snapshot, s.Dir)
+	}
+	if err != nil && !errors.Is(err, ploop.ErrNotMounted) {
+		return fmt.Errorf("unmount: %w", err)
+	}
+	return nil
+}
+
+// destroyed reports whether the container of a step is not on this node any
+// more, its private area neither: its snapshot went with it.
+func (c Cleaner) destroyed(ctx context.Context, s undo.Step) bool {
+	known, err := c.registered(ctx, s.Container)
+	if err != nil || known || s.Container == "" {
+		return false
+	}
+	_, err = os.Lstat(filepath.Dir(filepath.Dir(s.Descriptor)))
+	return errors.Is(err, os.ErrNotExist)
+}
+
+func (c Cleaner) registered(ctx context.Context, uuid string) (bool, error) {
+	list, err := c.Node.Containers.List(ctx)
+	if err != nil {
+		return false, fmt.Errorf("is container %s registered? %w", uuid, err)
+	}
+	return slices.ContainsFunc(list, func(k prlctl.Container) bool { return k.UUID == uuid }), nil
+}
+
+// markName is a file by which a private area is known to be made by a restore
+// that is not complete. It is taken away before the container is registered:
+// from then on another node may own the area.
+const markName = ".vz7ct-restore"
+
+// removePrivate removes the private area that a restore has made, unless it is,
+// or may have become, that of a container.
+func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
+	known, err := c.registered(ctx, s.Container)
+	if err != nil {
+		return err
+	}
+	if known {
+		c.Log.Infof("container %s is registered: its private area %s stays", s.Container, s.Dir)
+		return nil
+	}
+	mark, err := os.ReadFile(filepath.Join(s.Dir, markName))
+	switch {
+	case err == nil && s.Mark != "" && string(mark) == s.Mark:
+		return removeTree(s.Dir)
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("look at the mark of %s: %w", s.Dir, err)
+	case os.Remove(s.Dir) == nil, !exists(s.Dir):
+		return nil // nothing was in it yet
+	}
+	c.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more: it stays; remove it if no node uses it", s.Dir)
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, os.ErrNotExist)
+}
+
+// removeTree removes a private area with all its content, the mark last: what is
+// left if that is interrupted is still known as ours. It refuses when something is
+// mounted in it or a ploop works on one of its disks.
+func removeTree(dir string) error {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	for line := range strings.SplitSeq(string(mounts), "\n") {
+		if f := strings.Fields(line); len(f) > 4 && (f[4] == dir || strings.HasPrefix(f[4], dir+"/")) {
+			return fmt.Errorf("remove %s: %s is mounted there", dir, f[4])
+		}
+	}
+	locks, _ := filepath.Glob(filepath.Join(dir, "*", "DiskDescriptor.xml.lck"))
+	for _, l := range locks {
+		switch busy, err := ploop.Busy(strings.TrimSuffix(l, ".lck")); {
+		case err != nil:
+			return fmt.Errorf("remove %s: %w", dir, err)
+		case busy:
+			return fmt.Errorf("remove %s: a ploop command works on %s", dir, l)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if e.Name() != markName {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("remove: %w", err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove: %w", err)
+	}
+	return nil
+}
+
+// byHand names the commands that take steps back, for the job log. Each is worth
+// trying even if the one before has found nothing to do.
+func byHand(steps []undo.Step) string {
+	var cmds []string
+	for i := len(steps) - 1; i >= 0; i-- {
+		switch s := steps[i]; s.Do {
+		case undo.MadeDir:
+			cmds = append(cmds, "rmdir "+s.Dir)
+		case undo.Mounted:
+			cmds = append(cmds, "ploop umount -m "+s.Dir)
+		case undo.MadeSnapshot:
+			cmds = append(cmds, "ploop snapshot-delete -u {"+s.Snapshot+"} "+s.Descriptor)
+		case undo.MadeTree:
+			cmds = append(cmds, fmt.Sprintf("rm -rf %s (only if %[1]s/%s is there and no node has container %s)", s.Dir, markName, s.Container))
+		case undo.MadeLink:
+			cmds = append(cmds, "rm "+s.Dir)
+		}
+	}
+	return strings.Join(cmds, "; ")
+}
