@@ -36,22 +36,25 @@ func newState(job *C.struct_job) *state {
 	log, hook := newLog(job)
 	hook.enter()
 	defer hook.leave()
-	runner := newRunner(log)
-	containers := prlctl.Client{Runner: runner}
-	disks := ploop.Client{Runner: runner}
 	j := &fdplugin.Job{
 		Version: version,
 		Name:    C.GoString(C.job_name(job)),
 		Log:     log,
 		Host:    host{job},
 		Daemon:  daemonOf(job),
-		Node: fdplugin.Node{
-			Containers: containers, Registry: containers, Snapshots: disks, Images: disks,
-			State: fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile,
-		},
+		Node:    node(newRunner(log)),
 	}
 	j.Open()
 	return &state{job: j, log: hook}
+}
+
+// node is the machine with its tools.
+func node(r run.Runner) fdplugin.Node {
+	containers, disks := prlctl.Client{Runner: r}, ploop.Client{Runner: r}
+	return fdplugin.Node{
+		Containers: containers, Registry: containers, Snapshots: disks, Images: disks,
+		State: fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile,
+	}
 }
 
 func daemonOf(job *C.struct_job) fdplugin.Daemon {
