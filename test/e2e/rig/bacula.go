@@ -91,30 +91,30 @@ func (b bacula) configure(s *System) error {
 	return s.write(map[string]string{
 		"dir.conf": fmt.Sprintf(`
 Director { Name = dir; DIRport = %[1]d; DIRAddress = 127.0.0.1; QueryFile = "/etc/bacula/scripts/query.sql"
-  WorkingDirectory = %[4]s/dir; PidDirectory = %[4]s/dir; Maximum Concurrent Jobs = 20; Password = %[5]s; Messages = M
+  WorkingDirectory = %[4]s/dir; PidDirectory = %[4]s/dir; Maximum Concurrent Jobs = 100; Password = %[5]s; Messages = M
   FD Connect Timeout = 20 seconds; SD Connect Timeout = 20 seconds }
 Catalog { Name = C; dbname = cat; dbuser = ""; dbpassword = "" }
 Messages { Name = M; stdout = all; console = all, !skipped, !saved }
-Client { Name = fd; Address = 127.0.0.1; FDPort = %[2]d; Catalog = C; Password = %[5]s; Maximum Concurrent Jobs = 20; AutoPrune = no }
-Storage { Name = S; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 20 }
-Storage { Name = Slow; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 20 }
+Client { Name = fd; Address = 127.0.0.1; FDPort = %[2]d; Catalog = C; Password = %[5]s; Maximum Concurrent Jobs = 100; AutoPrune = no }
+Storage { Name = S; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 100 }
+Storage { Name = Slow; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 100 }
 Pool { Name = P; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-" }
 Pool { Name = Slow; Pool Type = Backup; AutoPrune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = /nonexistent } }
-Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 20 }
+Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 100 }
 %[6]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, jobs.String()),
 		"sd.conf": fmt.Sprintf(`
-Storage { Name = sd; SDPort = %d; SDAddress = 127.0.0.1; WorkingDirectory = %[2]s/sd; Pid Directory = %[2]s/sd; Maximum Concurrent Jobs = 20 }
+Storage { Name = sd; SDPort = %d; SDAddress = 127.0.0.1; WorkingDirectory = %[2]s/sd; Pid Directory = %[2]s/sd; Maximum Concurrent Jobs = 100 }
 Director { Name = dir; Password = %[3]s }
 Device { Name = D; Media Type = File; Archive Device = %[2]s/volumes; LabelMedia = yes; Random Access = yes; AutomaticMount = yes
-  RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 20 }
+  RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 100 }
 Device { Name = Slow; Media Type = Slow; Archive Device = %[2]s/slow; LabelMedia = no; Random Access = yes; AutomaticMount = yes
-  RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 20 }
+  RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 100 }
 Messages { Name = M; director = dir = all }
 `, s.ports.sd, s.Dir, password),
 		"fd.conf": fmt.Sprintf(`
 FileDaemon { Name = fd; FDPort = %d; FDAddress = 127.0.0.1; WorkingDirectory = %[2]s/fd; Pid Directory = %[2]s/fd
-  Maximum Concurrent Jobs = 20; Plugin Directory = %[2]s/plugins
+  Maximum Concurrent Jobs = 100; Plugin Directory = %[2]s/plugins
   %[4]s
 }
 Director { Name = dir; Password = %[3]s }
@@ -137,7 +137,7 @@ func (b bacula) job(s *System, j Job) string {
     }
 %[3]s  } }
 Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; %[5]s; Messages = M
-  Maximum Concurrent Jobs = 10; Accurate = %[4]s }
+  Maximum Concurrent Jobs = 100; Accurate = %[4]s }
 `, j.Name, j.Block, include.String(), yesNo(j.Accurate), j.storage())
 }
 

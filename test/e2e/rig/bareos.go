@@ -131,17 +131,17 @@ func (b bareos) configure(s *System) error {
 	return s.write(map[string]string{
 		"query.sql": "",
 		"dir.conf": fmt.Sprintf(`
-Director { Name = dir; Port = %[1]d; Address = 127.0.0.1; QueryFile = %[4]s/query.sql; Maximum Concurrent Jobs = 20
+Director { Name = dir; Port = %[1]d; Address = 127.0.0.1; QueryFile = %[4]s/query.sql; Maximum Concurrent Jobs = 100
   Working Directory = %[4]s/dir; Password = %[5]s; Messages = M; Auditing = no }
 Catalog { Name = C; DB Name = bareos; DB User = bareos; DB Password = ""; DB Address = %[4]s/pgsock; DB Port = 5432 }
 Messages { Name = M; stdout = all; console = all, !skipped, !saved; catalog = all, !skipped, !saved }
-Client { Name = fd; Address = 127.0.0.1; Port = %[2]d; Catalog = C; Password = %[5]s; Maximum Concurrent Jobs = 20; Auto Prune = no }
-Storage { Name = S; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 20 }
-Storage { Name = Slow; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 20 }
+Client { Name = fd; Address = 127.0.0.1; Port = %[2]d; Catalog = C; Password = %[5]s; Maximum Concurrent Jobs = 100; Auto Prune = no }
+Storage { Name = S; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 100 }
+Storage { Name = Slow; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 100 }
 Pool { Name = P; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-" }
 Pool { Name = Slow; Pool Type = Backup; Auto Prune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = "/nonexistent" } }
-Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 10
+Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 100
   %[7]s
 }
 %[6]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, jobs.String(), jobOptions(s.cfg.RestoreOptions)),
@@ -149,12 +149,12 @@ Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; 
 		// first data (stored/reserve.cc, TryReserveAfterUse).
 		"sd.conf": fmt.Sprintf(`
 Storage { Name = sd; Port = %d; Address = 127.0.0.1; Working Directory = %[2]s/sd; Backend Directory = %[4]s/lib/bareos/backends
-  Maximum Concurrent Jobs = 20; Just In Time Reservation = no }
+  Maximum Concurrent Jobs = 100; Just In Time Reservation = no }
 Director { Name = dir; Password = %[3]s }
 Device { Name = D; Media Type = File; Device Type = File; Archive Device = %[2]s/volumes; Label Media = yes; Random Access = yes; Automatic Mount = yes
-  Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 20 }
+  Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 100 }
 Device { Name = Slow; Media Type = Slow; Device Type = File; Archive Device = %[2]s/slow; Label Media = no; Random Access = yes; Automatic Mount = yes
-  Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 20 }
+  Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 100 }
 Messages { Name = M; Director = dir = all }
 `, s.ports.sd, s.Dir, password, b.prefix),
 		"fd.conf": fmt.Sprintf(`
@@ -185,7 +185,7 @@ func (b bareos) job(s *System, j Job) string {
     }
 %[3]s  } }
 Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; %[7]s; Messages = M
-  Maximum Concurrent Jobs = 10; Accurate = %[4]s
+  Maximum Concurrent Jobs = 100; Accurate = %[4]s
   %[5]s
 }
 `, j.Name, j.Block, include.String(), yesNo(j.Accurate), jobOptions(j.Options), block, j.storage())

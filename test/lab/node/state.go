@@ -30,6 +30,8 @@ type Config struct {
 	// Pause names a point at which ploop says so in DIR/paused and waits for a minute, or for the file to go:
 	// "frozen", "switched", "merge-marked", "offline-merge".
 	Pause string `json:"pause,omitempty"`
+	// Fault is planted in one call of ploop or prlctl: see Call.
+	Fault string `json:"fault,omitempty"`
 	// Workload: operations a second of each writer.
 	Rate int `json:"rate"`
 }

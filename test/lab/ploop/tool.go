@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -97,7 +96,7 @@ func Main(lab node.Lab, args []string, out, errw io.Writer) int {
 		return int(cSys)
 	}
 	t.conf, t.vz9 = conf, conf.Dialect == "vz9"
-	c := t.run(args)
+	c := code(lab.Call(conf.Fault, int(cSys), func() int { return int(t.run(args)) }))
 	t.rec.Exit, t.rec.MS = int(c), since(t.rec.Time)
 	if err := lab.Append("log/ploop.jsonl", t.rec); err != nil {
 		_, _ = fmt.Fprintln(errw, "lab:", err)
@@ -147,19 +146,8 @@ func (t *Tool) broken(err error) code {
 
 // pause lets a test kill the tool at a chosen point: it says so in DIR/paused and waits for that file to go.
 func (t *Tool) pause(point string) {
-	if t.conf.Pause != point {
-		return
-	}
-	file := t.lab.Below("paused")
-	if err := os.WriteFile(file, fmt.Appendf(nil, "%d %s\n", os.Getpid(), point), 0o644); err != nil {
-		t.raw("lab: %v", err)
-		return
-	}
-	for range 1200 {
-		if _, err := os.Stat(file); err != nil {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if t.conf.Pause == point {
+		t.lab.PauseAt(point)
 	}
 }
 

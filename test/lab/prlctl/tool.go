@@ -42,7 +42,12 @@ type record struct {
 func Main(lab node.Lab, args []string, out, errw io.Writer) int {
 	t := &Tool{lab: lab, out: out, err: errw}
 	r := record{Time: time.Now(), Mono: workload.Now(), Argv: args}
-	r.Exit = t.run(args)
+	conf, err := lab.Config()
+	if err != nil {
+		_, _ = fmt.Fprintln(errw, "lab:", err)
+		return refused
+	}
+	r.Exit = lab.Call(conf.Fault, refused, func() int { return t.run(args) })
 	r.MS = float64(time.Since(r.Time).Microseconds()) / 1000
 	if err := lab.Append("log/prlctl.jsonl", r); err != nil {
 		_, _ = fmt.Fprintln(errw, "lab:", err)
