@@ -3,14 +3,14 @@
 # make demo        the whole story on a node of its own: see README.md
 # make test        everything is tested (needs root; at most 35 minutes)
 # make test-full   the same without a limit of time
-# make build       build/vz7ct-fd.so
+# make build       build/vz7ct-fd.so, the plugin, and build/vz7ct, its companion
 # make unit        unit tests alone: no root, under 30 seconds
 # make lint        gofmt, vet, staticcheck, shellcheck, the C compiler's warnings
 #
 # Variables, each with an example:
 #   GO=/usr/local/go/bin/go       the Go tool
 #   CC=gcc-12                     the C compiler
-#   VERSION=0.1.0                 what the plugin calls itself; default: git describe
+#   VERSION=0.1.0                 what the plugin and vz7ct call themselves; default: git describe
 #   E2E_BAREOS=/opt/bareos        run the e2e scenarios on the Bareos installed there
 #   E2E_BAREOS_FD=/opt/fd/sbin/bareos-fd   with the File Daemon of another release
 
@@ -27,7 +27,7 @@ export GOFLAGS := -buildvcs=false $(GOFLAGS)
 export CC
 
 .PHONY: build
-build: $(BUILD)/vz7ct-fd.so
+build: $(BUILD)/vz7ct-fd.so $(BUILD)/vz7ct
 
 # The oldest C library that the plugin must run with is CentOS 7's, 2.17: it is
 # linked against stubs that have nothing newer. It exports two symbols.
@@ -38,6 +38,10 @@ $(BUILD)/vz7ct-fd.so: FORCE $(BUILD)/glibc217/libc.so
 	  -ldflags '-X main.version=$(VERSION) -linkmode external -extldflags "-Wl,-z,defs -Wl,--version-script=$(CURDIR)/cgo/exports.map -Wl,--no-as-needed -lpthread"' \
 	  ./cgo
 	@rm -f $(BUILD)/vz7ct-fd.h
+
+# The companion command has no C in it and needs no library.
+$(BUILD)/vz7ct: FORCE
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/vz7ct
 
 $(BUILD)/glibc217/libc.so: cgo/glibc217.sh
 	cgo/glibc217.sh $(BUILD)/glibc217

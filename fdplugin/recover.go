@@ -36,6 +36,9 @@ type Cleaner struct {
 // sweep is at work at a time, others wait: a disk that is just being taken care of
 // is not yet safe.
 func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, err error) {
+	if !exists(c.Node.State) {
+		return map[string]error{}, nil // no job has been here yet
+	}
 	turn, err := lock.Wait(ctx, 0, func(_ *lock.HeldError, waited time.Duration) {
 		c.Log.Infof("waiting for another one that takes back what a dead job has left, since %s", text.Duration(waited))
 	}, func() (*lock.Held, error) {
@@ -56,7 +59,7 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 		}
 		c.Log.Warnf("job %s of %s (container %s) has not ended properly: %s", dead.Head.Job, dead.Head.Started, dead.Head.Container, what)
 		for _, s := range dead.Pending() {
-			c.Log.Infof("left behind: %s", describeStep(s))
+			c.Log.Infof("left behind: %s", DescribeStep(s))
 		}
 		if dry {
 			return nil
@@ -112,8 +115,8 @@ func (c Cleaner) mayTouch(dead *undo.Journal) error {
 	return nil
 }
 
-// describeStep says in words what a step has left.
-func describeStep(s undo.Step) string {
+// DescribeStep says in words what a step of a job has made on the node.
+func DescribeStep(s undo.Step) string {
 	switch s.Do {
 	case undo.MadeDir:
 		return "directory " + s.Dir

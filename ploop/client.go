@@ -107,7 +107,7 @@ func (c Client) Unmount(ctx context.Context, descriptor, uuid, dir string) error
 		return err
 	}
 	name := component(uuid)
-	device, found := c.find(ctx, func(d device) bool { return d.component() == name })
+	device, found := c.find(ctx, func(d Device) bool { return d.Component == name })
 	if found != nil {
 		return fmt.Errorf("%w; looking for the device: %w", err, found)
 	}
@@ -115,46 +115,6 @@ func (c Client) Unmount(ctx context.Context, descriptor, uuid, dir string) error
 		return fmt.Errorf("%s: %w", dir, ErrNotMounted)
 	}
 	return c.retry(ctx, "umount", "-d", device)
-}
-
-// device is a line of `ploop list`. In Virtuozzo 7 it is the name, the base image
-// and perhaps the component with blanks between them (tools/ploop.c of vz7-u22:
-// "%-12s %s %s %s"), in release 9 the same with tabs. Paths may have blanks.
-type device struct {
-	name string
-	rest string // image and component
-}
-
-func parseDevice(line string) device {
-	at := strings.IndexAny(line, " \t")
-	if at < 0 {
-		return device{name: line}
-	}
-	return device{line[:at], strings.Trim(line[at:], " \t")}
-}
-
-// component is the last word: the image's, if there is no component.
-func (d device) component() string { return d.rest[strings.LastIndexAny(d.rest, " \t")+1:] }
-
-// find finds the device that matches, "" if none does.
-func (c Client) find(ctx context.Context, match func(device) bool) (string, error) {
-	out, err := c.run(ctx, false, "list")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.SplitSeq(out, "\n") {
-		d := parseDevice(line)
-		if d.rest == "" || !match(d) {
-			continue
-		}
-		for _, dir := range []string{"/dev", "/dev/mapper"} {
-			if p := filepath.Join(dir, filepath.Base(d.name)); exists(p) {
-				return p, nil
-			}
-		}
-		return "", fmt.Errorf("device %s of %s has no file in /dev", d.name, d.rest)
-	}
-	return "", nil
 }
 
 // MountWritable mounts the newest state of a disk that no container uses at dir.
@@ -187,7 +147,7 @@ func (c Client) UnmountWritable(ctx context.Context, descriptor, dir string) err
 	for _, i := range d.Images {
 		images[i.File] = true
 	}
-	device, found := c.find(ctx, func(d device) bool { return images[d.rest] })
+	device, found := c.find(ctx, func(d Device) bool { return d.Component == "" && images[d.Image] })
 	if found != nil {
 		return fmt.Errorf("%w; looking for the device: %w", err, found)
 	}

@@ -159,17 +159,17 @@ func TestMergeOfWhatIsGone(t *testing.T) {
 
 // Lines of `ploop list` as both releases print them.
 func TestParseDevice(t *testing.T) {
-	for line, want := range map[string]struct{ name, rest, component string }{
-		"ploop31927\t/a b/root.hds\tbksnap":    {"ploop31927", "/a b/root.hds\tbksnap", "bksnap"},
-		"ploop57954\t/data/root.hds":           {"ploop57954", "/data/root.hds", "/data/root.hds"},
-		"ploop31927   /a b/root.hds  bksnap":   {"ploop31927", "/a b/root.hds  bksnap", "bksnap"},
-		"ploop57954   /data/root.hds  ":        {"ploop57954", "/data/root.hds", "/data/root.hds"},
-		"ploop123456789 /data/root.hds  vz7-x": {"ploop123456789", "/data/root.hds  vz7-x", "vz7-x"},
+	for line, want := range map[string]Device{
+		"ploop31927\t/a b/root.hds\tbksnap":    {"ploop31927", "/a b/root.hds", "bksnap"},
+		"ploop57954\t/data/root.hds":           {"ploop57954", "/data/root.hds", ""},
+		"ploop31927   /a b/root.hds  bksnap":   {"ploop31927", "/a b/root.hds", "bksnap"},
+		"ploop57954   /data/my root.hds  ":     {"ploop57954", "/data/my root.hds", ""},
+		"ploop123456789 /data/root.hds  vz7-x": {"ploop123456789", "/data/root.hds", "vz7-x"},
 		"":                                     {},
+		"ploop1":                               {},
 	} {
-		d := parseDevice(line)
-		if d.name != want.name || d.rest != want.rest || d.component() != want.component {
-			t.Errorf("parseDevice(%q) = %+v, component %q, want %+v", line, d, d.component(), want)
+		if d, ok := parseDevice(line); ok != (want.Name != "") || ok && d != want {
+			t.Errorf("parseDevice(%q) = %+v, %v, want %+v", line, d, ok, want)
 		}
 	}
 }

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 
-// Package fdconf finds out whether the File Daemon that has loaded the plugin
-// may encrypt what it sends. A plugin is not told: the daemons set the flag per
-// file, after the plugin was asked. But a file sent in pieces goes out in clear
-// even if encryption is on (Bareos 25 findlib/attribs.cc, SelectDataStream), so
-// it must be known.
+// Package fdconf reads File Daemons' configuration files: whether the daemon that
+// has loaded the plugin may encrypt what it sends, and for `vz7ct check` whether a
+// daemon would load the plugin.
 //
-// It reads the daemon's own configuration files and understands no more of them
-// than that: when in doubt, the daemon encrypts.
+// A plugin is not told of encryption: the daemons set the flag per file, after
+// the plugin was asked. But a file sent in pieces goes out in clear even if
+// encryption is on (Bareos 25 findlib/attribs.cc, SelectDataStream), so it must be
+// known.
+//
+// It understands no more of the files than that: when in doubt, the daemon
+// encrypts.
 package fdconf
 
 import (

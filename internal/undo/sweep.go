@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -59,7 +60,7 @@ func adopt(path string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = lock(f, unix.LOCK_EX|unix.LOCK_NB)
+	err = alone(f)
 	if errors.Is(err, unix.EWOULDBLOCK) || err == nil && gone(f) {
 		f.Close()
 		return nil, nil
@@ -74,6 +75,21 @@ func adopt(path string) (*Journal, error) {
 		return nil, err
 	}
 	return j, nil
+}
+
+// alone locks a journal unless its job lives: then the job holds it alone. List
+// holds it shared for a moment, which must not pass for a job.
+func alone(f *os.File) error {
+	for n := 0; ; n++ {
+		err := lock(f, unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || n == 100 || lock(f, unix.LOCK_SH|unix.LOCK_NB) != nil {
+			return err
+		}
+		if err := lock(f, unix.LOCK_UN); err != nil {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 func lock(f *os.File, how int) error {

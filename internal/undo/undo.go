@@ -240,6 +240,11 @@ func (j *Journal) read() error {
 			return err
 		}
 	}
+	return j.parse(whole)
+}
+
+// parse fills j from the whole lines of a file.
+func (j *Journal) parse(whole []byte) error {
 	for n, line := range strings.Split(strings.TrimSuffix(string(whole), "\n"), "\n") {
 		if line == "" {
 			continue

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package undo
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// content returns the files of dir with what is in them.
+func content(t *testing.T, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		b, err := os.ReadFile(filepath.Join(dir, n.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&all, "%s: %q\n", n.Name(), b)
+	}
+	return all.String()
+}
+
+func TestListLiveAndDead(t *testing.T) {
+	dir := t.TempDir()
+	j := create(t, dir)
+	intend(t, j, Step{Do: MadeDir, Dir: "/m"}, Step{Do: MadeSnapshot, Descriptor: "d", Snapshot: "s"})
+	if err := j.UndoOnly(func(s Step) bool { return s.Do == MadeDir }, func(Step) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	// Half a record: it is just being written.
+	fmt.Fprint(j.file, `{"step":{"id":3,"do":"mk`)
+	before := content(t, dir)
+	for _, live := range []bool{true, false} {
+		list, err := List(dir)
+		if err != nil || len(list) != 1 {
+			t.Fatalf("List = %v, %v, want one journal", list, err)
+		}
+		e := list[0]
+		if e.Live != live || e.Head.Job != "backup.1" || e.Path != j.Path() || len(e.Pending) != 1 || e.Pending[0].Do != MadeSnapshot {
+			t.Errorf("List = %+v, want the snapshot of backup.1 with Live = %v", e, live)
+		}
+		if live {
+			die(j)
+		}
+	}
+	if after := content(t, dir); after != before {
+		t.Errorf("List has changed the journals:\n%safter:\n%s", before, after)
+	}
+}
+
+func TestListOfBadJournals(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"future" + suffix: `{"head":{"vz7ct_journal":99}}` + "\n",
+		"broken" + suffix: "{\n",
+		"empty" + suffix:  "",
+		"README":          "not ours",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link"+suffix)); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"+suffix), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := List(dir)
+	if err == nil || !strings.Contains(err.Error(), "future") || !strings.Contains(err.Error(), "broken") || !strings.Contains(err.Error(), "link") {
+		t.Errorf("List = %v, want the three bad journals named", err)
+	}
+	for _, e := range list {
+		if e.Live || len(e.Pending) > 0 {
+			t.Errorf("List = %+v, want nothing pending", e)
+		}
+	}
+	if list, err := List(filepath.Join(dir, "none")); list != nil || err != nil {
+		t.Errorf("List of no directory = %v, %v", list, err)
+	}
+	if _, err := List(filepath.Join(dir, "README")); err == nil {
+		t.Error("List of a file = nil, want an error")
+	}
+}
+
+// One who looks at a dead job's journal does not keep a sweeper from it.
+func TestSweepBesideAReader(t *testing.T) {
+	dir := t.TempDir()
+	j := create(t, dir)
+	intend(t, j, Step{Do: MadeDir, Dir: "/m"})
+	path := j.Path()
+	die(j)
+	reader, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := lock(reader, unix.LOCK_SH); err != nil {
+		t.Fatal(err)
+	}
+	// A reader that stays passes for a job in the end: nothing waits for ever.
+	if err := Sweep(dir, func(*Journal) error { t.Error("handed out while it is held"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- Sweep(dir, func(j *Journal) error { return j.Undo(func(Step) error { return nil }) })
+	}()
+	if err := lock(reader, unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Sweep = %v", err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("%v is left", left)
+	}
+}
