@@ -3,6 +3,7 @@
 # make demo        the whole story on a node of its own: see README.md
 # make test        everything is tested (needs root; at most 35 minutes)
 # make test-full   the same without a limit of time
+# make faults      jobs stopped at every call of ploop and prlctl, and what comes of it
 # make build       build/vz7ct-fd.so, the plugin, and build/vz7ct, its companion
 # make unit        unit tests alone: no root, under 30 seconds
 # make lint        gofmt, vet, staticcheck, shellcheck, the C compiler's warnings
@@ -78,6 +79,14 @@ lint: packages
 test: packages
 	$(MAKE) -s build tools
 	test/run.sh
+
+# Stops jobs at every call of ploop and prlctl, in every way; "faults: points=..." is the last line.
+.PHONY: faults
+faults: packages
+	$(MAKE) -s build tools
+	mkdir -p $(BUILD)/log
+	set -o pipefail; VZ7CT_FAULTS=all VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 60m -v -run '^TestFaults$$' ./test/e2e/ | tee $(BUILD)/log/faults.log
+	@grep -o 'faults: points=.*' $(BUILD)/log/faults.log | tail -n 1
 
 test-full: packages
 	$(MAKE) -s build tools

@@ -62,14 +62,14 @@ func (f *faults) set(fault string) {
 	}
 }
 
-// kill lets the daemon die, with all of its process group, while a call stands
-// at a point, and starts another one.
-func (f *faults) kill(op operation, n int, when string) {
+// stopAt brings a job to a call, which stands still then, and kills the daemon
+// with all of its process group. It returns the job, and the file that holds the call.
+func (f *faults) stopAt(op operation, n int, when string) (id int, paused string) {
 	f.Helper()
 	op.prepare()
 	f.set(fmt.Sprintf("%d:%s:hold", n, when))
-	paused := filepath.Join(f.node.Dir, "paused")
-	id := op.begin()
+	paused = filepath.Join(f.node.Dir, "paused")
+	id = op.begin()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(paused); err == nil {
 			break
@@ -84,9 +84,51 @@ func (f *faults) kill(op operation, n int, when string) {
 	f.must(err)
 	f.control(strings.Contains(journal, `"step"`))
 	f.set("")
+	return id, paused
+}
+
+// kill lets the daemon die while a call stands at a point, which then goes on,
+// and starts another one.
+func (f *faults) kill(op operation, n int, when string) {
+	f.Helper()
+	id, paused := f.stopAt(op, n, when)
 	f.must(os.Remove(paused))
 	f.must(f.sys.StartDaemon("fd"))
 	f.must(f.sys.Cancel(id))
+}
+
+// power cuts the node's power at a point, and starts the node, the daemon and
+// the container again.
+func (f *faults) power(op operation, n int, when string) {
+	f.Helper()
+	id, paused := f.stopAt(op, n, when)
+	if out, err := f.node.Lab("crash", f.node.Dir); err != nil {
+		f.Fatalf("lab crash: %v %s", err, out)
+	}
+	_ = os.Remove(paused)
+	if out, err := f.node.Lab("up", f.node.Dir); err != nil {
+		f.Fatalf("lab up: %v %s", err, out)
+	}
+	f.must(f.sys.StartDaemon("fd"))
+	f.must(f.sys.Cancel(id))
+	f.comesBack()
+	if op.name != "restore=ct" {
+		f.run("prlctl", "start", "web")
+	}
+}
+
+// comesBack waits until nothing is left on the node.
+func (f *faults) comesBack() (left []string) {
+	f.Helper()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		var err error
+		left, err = f.node.Leftovers()
+		f.must(err)
+		if len(left) == 0 {
+			break
+		}
+	}
+	return left
 }
 
 // control counts whether the check for leftovers reports a node that nobody has
@@ -136,21 +178,15 @@ func (f *faults) ended(id int) {
 func (f *faults) point(op operation, n int, when, kind string) {
 	f.Helper()
 	f.points++
-	if kind == "kill" {
+	switch kind {
+	case "kill":
 		f.kill(op, n, when)
-	} else {
-		f.fail(op, n, when)
-	}
-	var left []string
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-		var err error
-		if left, err = f.node.Leftovers(); err != nil {
-			f.Fatal(err)
-		}
+		f.comesBack()
+	case "power":
+		f.power(op, n, when)
+	default:
 		// What could not be taken back is the next job's, which check runs.
-		if len(left) == 0 || kind == "fail" {
-			break
-		}
+		f.fail(op, n, when)
 	}
 	failed := f.Failed()
 	op.check()
@@ -183,6 +219,7 @@ func TestFaults(t *testing.T) {
 				f.point(op, n, when, "kill")
 				if all {
 					f.point(op, n, when, "fail")
+					f.point(op, n, when, "power")
 				}
 			}
 		}
