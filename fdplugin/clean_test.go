@@ -94,7 +94,7 @@ func TestRemovePrivate(t *testing.T) {
 			must(t, os.Remove(filepath.Join(s.Dir, markName)))
 		}
 		log.lines = nil
-		if err := j.undo(s); err != nil || !strings.Contains(log.all("warning"), "does not bear its mark any more: it stays") {
+		if err := j.undo(s); err != nil || !strings.Contains(log.all("warning"), "does not bear its mark any more, or has an owner: it stays") {
 			t.Errorf("undo with the mark %q = %v, %s", mark, err, log.all())
 		}
 	}
@@ -108,6 +108,11 @@ func TestRemovePrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, filepath.Join(s.Dir, markName), "mine")
+	put(t, filepath.Join(s.Dir, ownerName), "node2")
+	if err := j.undo(s); err != nil || !exists(filepath.Join(s.Dir, "ve.conf")) {
+		t.Errorf("undo of an area that was registered elsewhere = %v, it exists: %v", err, exists(s.Dir))
+	}
+	must(t, os.Remove(filepath.Join(s.Dir, ownerName)))
 	if err := j.undo(s); err != nil {
 		t.Error(err)
 	}

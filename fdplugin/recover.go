@@ -214,9 +214,12 @@ func (c Cleaner) registered(ctx context.Context, uuid string) (bool, error) {
 }
 
 // markName is a file by which a private area is known to be made by a restore
-// that is not complete. It is taken away before the container is registered:
-// from then on another node may own the area.
-const markName = ".vz7ct-restore"
+// that is not complete. It is taken away as soon as the container is registered.
+// ownerName is what prlctl register makes: from then on another node may have it.
+const (
+	markName  = ".vz7ct-restore"
+	ownerName = ".owner"
+)
 
 // removePrivate removes the private area that a restore has made, unless it is,
 // or may have become, that of a container.
@@ -231,14 +234,14 @@ func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
 	}
 	mark, err := os.ReadFile(filepath.Join(s.Dir, markName))
 	switch {
-	case err == nil && s.Mark != "" && string(mark) == s.Mark:
+	case err == nil && s.Mark != "" && string(mark) == s.Mark && !exists(filepath.Join(s.Dir, ownerName)):
 		return removeTree(s.Dir)
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("look at the mark of %s: %w", s.Dir, err)
 	case os.Remove(s.Dir) == nil, !exists(s.Dir):
 		return nil // nothing was in it yet
 	}
-	c.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more: it stays; remove it if no node uses it", s.Dir)
+	c.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more, or has an owner: it stays; remove it if no node uses it", s.Dir)
 	return nil
 }
 

@@ -3,7 +3,6 @@
 package fdplugin
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -67,20 +66,15 @@ func (c *newContainer) finish() error {
 	return nil
 }
 
-// register hands the private area over to the node. If that fails it is the
-// restore's again, to be removed.
+// register hands the private area over to the node.
 func (c *newContainer) register() error {
-	if err := os.Remove(filepath.Join(c.private, markName)); err != nil {
+	if err := c.job.Node.Registry.Register(c.job.ctx, c.private); err != nil {
 		return err
 	}
-	err := c.job.Node.Registry.Register(c.job.ctx, c.private)
-	if err == nil {
-		return nil
+	if err := os.Remove(filepath.Join(c.private, markName)); err != nil {
+		c.job.Log.Warnf("private area of restored container %s: %v", c.m.Name, err)
 	}
-	if known, unsure := c.job.cleaner().registered(context.Background(), c.m.UUID); known || unsure != nil {
-		return errors.Join(err, unsure)
-	}
-	return errors.Join(err, c.claim())
+	return nil
 }
 
 // judge looks for signs that not all of the backup has come: a daemon ends a

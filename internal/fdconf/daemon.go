@@ -160,7 +160,7 @@ func (r *reader) text(s string, depth int) error {
 			errs = append(errs, r.include(name, depth))
 		default:
 			w, after := word(s)
-			r.words, s = append(r.words, string(c)+w), after
+			r.words, s = append(r.words, string([]byte{c})+w), after
 		}
 	}
 	r.end()
