@@ -252,8 +252,12 @@ func (f *faults) operations(job int) []operation {
 	destroyed := func() {
 		f.Helper()
 		if out := f.run("prlctl", "list", "-a", "-H", "-o", "status"); strings.TrimSpace(out) != "" {
-			if strings.TrimSpace(out) == "running" {
+			// A start that fails in its midst leaves a container mounted.
+			switch strings.TrimSpace(out) {
+			case "running":
 				f.run("prlctl", "stop", "web")
+			case "mounted":
+				f.run("prlctl", "umount", "web")
 			}
 			f.run("prlctl", "destroy", "web")
 		}
