@@ -24,6 +24,8 @@ type faults struct {
 	// controls: how often something was left when nothing had recovered yet, of the
 	// points at which something must have been.
 	controls, planted int
+	// job is the one that was stopped last.
+	job int
 }
 
 // operation is a job that can be stopped.
@@ -70,6 +72,7 @@ func (f *faults) stopAt(op operation, n int, when string) (id int, paused string
 	f.set(fmt.Sprintf("%d:%s:hold", n, when))
 	paused = filepath.Join(f.node.Dir, "paused")
 	id = op.begin()
+	f.job = id
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(paused); err == nil {
 			break
@@ -151,8 +154,8 @@ func (f *faults) fail(op operation, n int, when string) {
 	f.Helper()
 	op.prepare()
 	f.set(fmt.Sprintf("%d:%s:fail", n, when))
-	id := op.begin()
-	f.ended(id)
+	f.job = op.begin()
+	f.ended(f.job)
 	f.set("")
 }
 
@@ -189,6 +192,11 @@ func (f *faults) point(op operation, n int, when, kind string) {
 		f.fail(op, n, when)
 	}
 	failed := f.Failed()
+	if op.name != "backup" && !rig.IsBareos() {
+		// Its Director waits another minute, and Bacula 9.6 mixes up two restores.
+		_, err := f.sys.Wait(f.job)
+		f.must(err)
+	}
 	op.check()
 	left, err := f.node.Leftovers()
 	f.must(err)
