@@ -105,14 +105,17 @@ const openFlags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOC
 // O_CREAT: in a sticky directory the kernel denies that for files of others even
 // to root (fs.protected_regular).
 func openPlain(path string) (*os.File, error) {
-	f, err := openExisting(path)
-	if errors.Is(err, os.ErrNotExist) {
-		f, err = os.OpenFile(path, openFlags|os.O_CREATE|os.O_EXCL, 0o600)
-		if errors.Is(err, os.ErrExist) {
-			return openExisting(path)
+	for n := 0; ; n++ {
+		f, err := openExisting(path)
+		if errors.Is(err, os.ErrNotExist) {
+			f, err = os.OpenFile(path, openFlags|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+		// Holders make and remove it all the time: it may have come between the
+		// two calls, or gone again.
+		if !errors.Is(err, os.ErrExist) || n == 100 {
+			return f, err
 		}
 	}
-	return f, err
 }
 
 // openExisting opens a regular file and follows no link.

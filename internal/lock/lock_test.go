@@ -210,3 +210,30 @@ func TestWait(t *testing.T) {
 		t.Errorf("Wait after cancel = %v", err)
 	}
 }
+
+// Holders that come and go take turns; none finds the file missing.
+func TestFileThatComesAndGoes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "l")
+	errs := make(chan error)
+	for range 8 {
+		go func() {
+			var bad error
+			for range 2000 {
+				h, err := Exclusive(path, true)
+				var held *HeldError
+				switch {
+				case err == nil:
+					bad = errors.Join(bad, h.Release())
+				case !errors.As(err, &held):
+					bad = errors.Join(bad, err)
+				}
+			}
+			errs <- bad
+		}()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Errorf("Exclusive = %.300v", err)
+		}
+	}
+}
