@@ -12,18 +12,9 @@ package main
 import "C"
 
 import (
-	"context"
-	"sync"
-	"time"
-
-	"github.com/sirupsen/logrus"
-
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/fdconf"
-	"github.com/bareos-contrib/vz7ct/internal/run"
-	"github.com/bareos-contrib/vz7ct/internal/text"
-	"github.com/bareos-contrib/vz7ct/ploop"
-	"github.com/bareos-contrib/vz7ct/prlctl"
+	"github.com/bareos-contrib/vz7ct/internal/node"
 )
 
 // host is the daemon's side of a job for fdplugin.
@@ -42,19 +33,10 @@ func newState(job *C.struct_job) *state {
 		Log:     log,
 		Host:    host{job},
 		Daemon:  daemonOf(job),
-		Node:    node(newRunner(log)),
+		Node:    node.Of(node.Tools(log)),
 	}
 	j.Open()
 	return &state{job: j, log: hook}
-}
-
-// node is the machine with its tools.
-func node(r run.Runner) fdplugin.Node {
-	containers, disks := prlctl.Client{Runner: r}, ploop.Client{Runner: r}
-	return fdplugin.Node{
-		Containers: containers, Registry: containers, Snapshots: disks, Images: disks,
-		State: fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile,
-	}
 }
 
 func daemonOf(job *C.struct_job) fdplugin.Daemon {
@@ -63,19 +45,4 @@ func daemonOf(job *C.struct_job) fdplugin.Daemon {
 		return fdplugin.Daemon{Name: "Bacula " + release, AlwaysXattrs: true, Plain: fdconf.Plain(), MaxObject: fdplugin.MaxObject}
 	}
 	return fdplugin.Daemon{Name: "Bareos " + release, OwnLinks: true, Plain: fdconf.Plain()}
-}
-
-// scope is found out with the first command that changes something.
-var scope = sync.OnceValue(func() []string { return run.Scope(context.Background(), run.Runner{}) })
-
-// newRunner starts programs and lets the job log know what they say.
-func newRunner(log *logrus.Entry) run.Runner {
-	return run.Runner{
-		Scope:   scope,
-		Started: func(command string) { log.Debugf("running %s", command) },
-		Stderr:  func(program, line string) { log.Infof("%s: %s", program, text.Name(line)) },
-		Waiting: func(command string, elapsed time.Duration) {
-			log.Infof("still running, since %s: %s", text.Duration(elapsed), command)
-		},
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
+	"github.com/bareos-contrib/vz7ct/internal/node"
 )
 
 // goSweep takes back what dead jobs have left on the node, on a thread of its own
@@ -34,7 +35,7 @@ func goSweep() {
 			log.Errorf("internal fault while taking back what dead jobs have left, please report it: %v", p)
 		}
 	}()
-	c := fdplugin.Cleaner{Node: node(newRunner(log)), Log: log}
+	c := fdplugin.Cleaner{Node: node.Of(node.Tools(log)), Log: log}
 	if _, err := c.Sweep(context.Background(), false); err != nil {
 		log.Errorf("leftovers of earlier jobs: %v", err)
 	}

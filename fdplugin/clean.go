@@ -58,7 +58,7 @@ func (j *Job) takeBack() {
 	}
 	path := j.journal.Path()
 	if err := j.journal.Undo(j.undo); err != nil {
-		j.Log.Errorf("not all could be taken back: %v; it is in %s and is tried again by the next job of this plugin; by hand: %s",
+		j.Log.Errorf("not all could be taken back: %v; it is in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; by hand: %s",
 			err, path, byHand(j.journal.Pending()))
 	}
 	if err := j.journal.Close(); err != nil {

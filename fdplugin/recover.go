@@ -71,7 +71,7 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 		if err == nil {
 			return nil
 		}
-		err = fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin; by hand: %s",
+		err = fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; by hand: %s",
 			err, dead.Path(), byHand(dead.Pending()))
 		for _, s := range dead.Pending() {
 			if s.Descriptor != "" {
@@ -201,8 +201,7 @@ func (c Cleaner) destroyed(ctx context.Context, s undo.Step) bool {
 	if err != nil || known || s.Container == "" {
 		return false
 	}
-	_, err = os.Lstat(filepath.Dir(filepath.Dir(s.Descriptor)))
-	return errors.Is(err, os.ErrNotExist)
+	return !exists(filepath.Dir(filepath.Dir(s.Descriptor)))
 }
 
 func (c Cleaner) registered(ctx context.Context, uuid string) (bool, error) {

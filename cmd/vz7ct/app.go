@@ -9,16 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
-	"github.com/bareos-contrib/vz7ct/internal/run"
-	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/internal/node"
 	"github.com/bareos-contrib/vz7ct/ploop"
-	"github.com/bareos-contrib/vz7ct/prlctl"
 )
 
 // app is one call of the program: the node that it works on and where it writes.
@@ -35,14 +31,9 @@ type app struct {
 // newApp puts the real node together, as the plugin does in the daemon.
 func newApp(stdout, stderr io.Writer) app {
 	log := newLog(stderr)
-	runner := newRunner(log)
-	containers := prlctl.Client{Runner: runner}
-	disks := ploop.Client{Runner: runner}
+	containers, disks := node.Tools(log)
 	return app{
-		node: fdplugin.Node{
-			Containers: containers, Registry: containers, Snapshots: disks, Images: disks,
-			State: fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile,
-		},
+		node:    node.Of(containers, disks),
 		devices: disks.Devices,
 		check:   newChecker(),
 		uid:     os.Geteuid(),
@@ -52,19 +43,6 @@ func newApp(stdout, stderr io.Writer) app {
 
 // journals is the directory of the jobs' journals.
 func (a app) journals() string { return filepath.Join(a.node.State, "journal") }
-
-// newRunner starts programs and tells on the log what they say.
-func newRunner(log *logrus.Entry) run.Runner {
-	return run.Runner{
-		// Found out with the first command that changes something.
-		Scope:   sync.OnceValue(func() []string { return run.Scope(context.Background(), run.Runner{}) }),
-		Started: func(command string) { log.Debugf("running %s", command) },
-		Stderr:  func(program, line string) { log.Infof("%s: %s", program, text.Name(line)) },
-		Waiting: func(command string, elapsed time.Duration) {
-			log.Infof("still running, since %s: %s", text.Duration(elapsed), command)
-		},
-	}
-}
 
 func newLog(w io.Writer) *logrus.Entry {
 	l := logrus.New()

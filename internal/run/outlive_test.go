@@ -54,18 +54,21 @@ func TestChangeOutlivesTheDaemon(t *testing.T) {
 
 func TestSpooledOutput(t *testing.T) {
 	var told []string
-	r := Runner{Spool: t.TempDir(), Stderr: func(_, l string) { told = append(told, l) }}
+	spool := t.TempDir()
+	t.Setenv("TMPDIR", spool)
+	r := Runner{Stderr: func(_, l string) { told = append(told, l) }}
 	c := sh("echo out; echo one >&2; printf two >&2; exit 3")
 	c.Changes = true
 	res, err := r.Run(context.Background(), c)
 	if ExitStatus(err) != 3 || res.Stdout != "out\n" || strings.Join(told, " ") != "one two" || !strings.Contains(err.Error(), "two") {
 		t.Errorf("Run = %q, %v, told %q", res.Stdout, err, told)
 	}
-	if left, _ := os.ReadDir(r.Spool); len(left) > 0 {
+	if left, _ := os.ReadDir(spool); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
 	// Where no file can be had it goes on with pipes.
-	r.Spool, told = filepath.Join(r.Spool, "missing"), nil
+	t.Setenv("TMPDIR", filepath.Join(spool, "missing"))
+	told = nil
 	if res, err := r.Run(context.Background(), c); ExitStatus(err) != 3 || res.Stdout != "out\n" || strings.Join(told, " ") != "one two" {
 		t.Errorf("Run without a spool = %q, %v, told %q", res.Stdout, err, told)
 	}

@@ -104,9 +104,6 @@ type Runner struct {
 	Stderr func(program, line string)
 	// Waiting is called every 30 s while a command runs.
 	Waiting func(command string, elapsed time.Duration)
-	// Spool is the directory for the output of commands that change something;
-	// "" is the one for temporary files.
-	Spool string
 	// Scope returns words to put before such a command: see Scope below. It may
 	// be nil.
 	Scope func() []string
@@ -163,7 +160,7 @@ func (r Runner) Run(ctx context.Context, c Command) (Result, error) {
 // full perhaps, a snapshot must be merged all the same: with pipes.
 func (r Runner) output(c Command, cmd *exec.Cmd) output {
 	if c.Changes {
-		if s, err := newSpool(r.Spool); err == nil {
+		if s, err := newSpool(); err == nil {
 			cmd.Stdout, cmd.Stderr = s.out, s.err
 			return s
 		}

@@ -42,10 +42,10 @@ type spooled struct {
 	at       int64
 }
 
-func newSpool(dir string) (*spooled, error) {
+func newSpool() (*spooled, error) {
 	s := &spooled{lines: newLines()}
 	for _, f := range []**os.File{&s.out, &s.err} {
-		file, err := os.CreateTemp(dir, "vz7ct-output-")
+		file, err := os.CreateTemp("", "vz7ct-output-")
 		if err == nil {
 			err = os.Remove(file.Name())
 		}

@@ -27,12 +27,12 @@ var confined = map[string][]string{
 	"os/exec":                    {"internal/run"},
 	"github.com/gobwas/glob":     {"internal/exclude"},
 	"golang.org/x/text":          {"internal/text"},
-	module + "/fdplugin":         {"cgo", "cmd/vz7ct", "fileset-examples"},
-	module + "/internal/run":     {"ploop", "prlctl", "cgo", "cmd/vz7ct"},
+	module + "/fdplugin":         {"cgo", "cmd/vz7ct", "internal/node", "fileset-examples"},
+	module + "/internal/run":     {"ploop", "prlctl", "internal/node", "cmd/vz7ct"},
 	"crypto/rand":                {}, // keeps /dev/urandom open where the kernel has no getrandom
 	"github.com/hanwen/go-fuse":  {},
 	module + "/test":             {},
-	"github.com/sirupsen/logrus": {"fdplugin", "cgo", "cmd/vz7ct"},
+	"github.com/sirupsen/logrus": {"fdplugin", "cgo", "cmd/vz7ct", "internal/node"},
 }
 
 // maxLines is the size of the largest file of code that fits the head.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 )
 
@@ -196,6 +195,3 @@ func (d *Descriptor) Store(path string) error {
 	}
 	return os.Rename(tmp, path)
 }
-
-// Path is where the descriptor of an image lies: beside it.
-func Path(image string) string { return filepath.Join(filepath.Dir(image), Name) }
