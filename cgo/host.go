@@ -33,8 +33,8 @@ func newState(job *C.struct_job) *state {
 		Log:     log,
 		Host:    host{job},
 		Daemon:  daemonOf(job),
-		Node:    node.Of(node.Tools(log)),
 	}
+	j.Node, _ = node.New(log)
 	j.Open()
 	return &state{job: j, log: hook}
 }

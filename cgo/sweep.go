@@ -35,8 +35,8 @@ func goSweep() {
 			log.Errorf("internal fault while taking back what dead jobs have left, please report it: %v", p)
 		}
 	}()
-	c := fdplugin.Cleaner{Node: node.Of(node.Tools(log)), Log: log}
-	if _, err := c.Sweep(context.Background(), false); err != nil {
+	n, _ := node.New(log)
+	if _, err := (fdplugin.Cleaner{Node: n, Log: log}).Sweep(context.Background(), false); err != nil {
 		log.Errorf("leftovers of earlier jobs: %v", err)
 	}
 }

@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -75,6 +76,9 @@ func (b *backup) begin() error {
 	if err := b.room(); err != nil {
 		return err
 	}
+	if err := b.safe(); err != nil {
+		return err
+	}
 	if err := b.snapshot(); err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func (b *backup) begin() error {
 		return err
 	}
 	if !b.advance() {
-		return errors.New("there is nothing to save")
+		return errors.Join(b.job.ctx.Err(), errors.New("there is nothing to save"))
 	}
 	return nil
 }
@@ -113,6 +117,19 @@ func (b *backup) find() error {
 	return nil
 }
 
+// safe checks that a snapshot of each disk loses nothing, before the first is made.
+func (b *backup) safe() error {
+	for _, v := range b.volumes {
+		if err := b.job.stuck[v.disk.Descriptor]; err != nil {
+			return fmt.Errorf("disk %s: no further snapshot is made where an earlier job has left something: %w", v.mountName(), err)
+		}
+		if err := ploop.Safe(v.disk.Descriptor); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // snapshot freezes every disk, one after another.
 func (b *backup) snapshot() error {
 	j := b.job
@@ -123,17 +140,16 @@ func (b *backup) snapshot() error {
 	begin := time.Now()
 	var first, last time.Time
 	for _, v := range b.volumes {
-		if err := j.stuck[v.disk.Descriptor]; err != nil {
-			return fmt.Errorf("disk %s: no further snapshot is made where an earlier job has left something: %w", v.mountName(), err)
-		}
 		if err := ploop.Safe(v.disk.Descriptor); err != nil {
-			return err
+			return err // it was a moment ago, see safe
 		}
 		v.snapshot = id
 		if err := j.journal.Intend(undo.Step{Do: undo.MadeSnapshot, Descriptor: v.disk.Descriptor, Snapshot: id, Container: b.container.UUID}); err != nil {
 			return err
 		}
-		if err := j.Node.Snapshots.Snapshot(j.ctx, v.disk.Descriptor, id); err != nil {
+		if err := j.call(func(ctx context.Context) error {
+			return j.Node.Snapshots.Snapshot(ctx, v.disk.Descriptor, id)
+		}, v.disk.Descriptor); err != nil {
 			return fmt.Errorf("take snapshot of disk %s: %w", v.mountName(), err)
 		}
 		last = time.Now()
@@ -163,7 +179,9 @@ func (b *backup) mount() error {
 		if err := j.journal.Intend(undo.Step{Do: undo.Mounted, Descriptor: v.disk.Descriptor, Snapshot: v.snapshot, Dir: v.dir}); err != nil {
 			return err
 		}
-		if err := j.Node.Snapshots.Mount(j.ctx, v.disk.Descriptor, v.snapshot, v.dir); err != nil {
+		if err := j.call(func(ctx context.Context) error {
+			return j.Node.Snapshots.Mount(ctx, v.disk.Descriptor, v.snapshot, v.dir)
+		}, v.disk.Descriptor, v.dir); err != nil {
 			return fmt.Errorf("mount snapshot of disk %s: %w", v.mountName(), err)
 		}
 		if err := v.measure(j.Node.Mounts); err != nil {

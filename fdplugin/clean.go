@@ -47,6 +47,9 @@ func (j *Job) openJournal(container string) error {
 	j.journal, err = undo.Create(dir, id, undo.Head{
 		Job: j.Name, Container: container, PID: os.Getpid(), Started: time.Now().Format(time.RFC3339),
 	})
+	if err == nil {
+		j.Node.keep(j.journal.Lock())
+	}
 	return err
 }
 
@@ -57,14 +60,33 @@ func (j *Job) takeBack() {
 		return
 	}
 	path := j.journal.Path()
-	if err := j.journal.Undo(j.undo); err != nil {
-		j.Log.Errorf("not all could be taken back: %v; it is in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; by hand: %s",
-			err, path, byHand(j.journal.Pending()))
+	err := j.journal.UndoOnly(j.idle, j.undo)
+	left := j.journal.Pending()
+	if close := j.journal.Close(); close != nil {
+		j.Log.Errorf("close journal %s: %v", path, close)
 	}
-	if err := j.journal.Close(); err != nil {
-		j.Log.Errorf("close journal %s: %v", path, err)
+	j.Node.keep(nil)
+	j.journal, j.busy = nil, nil
+	if len(left) == 0 {
+		return
 	}
-	j.journal = nil
+	why := ""
+	if err != nil {
+		why = ": " + err.Error()
+	}
+	j.Log.Errorf("not all could be taken back%s; it is in %s and is tried again %s; by hand: %s", why, path, j.finish(), byHand(left))
+}
+
+// finish starts the process that takes back the rest, and says who else does.
+func (j *Job) finish() string {
+	const others = "by the next job of this plugin, when the daemon starts, and by vz7ct recover"
+	if j.Node.Finish == nil {
+		return others
+	}
+	if err := j.Node.Finish(); err != nil {
+		return fmt.Sprintf("%s (not in the background: %v)", others, err)
+	}
+	return "in the background by vz7ct recover --wait, which was started, " + others
 }
 
 // sweep takes back what dead jobs have left on the node. What cannot be taken
@@ -84,10 +106,16 @@ func (j *Job) sweep() error {
 }
 
 // undo takes one step of this job back.
-func (j *Job) undo(s undo.Step) error { return j.cleaner().undo(s) }
+func (j *Job) undo(s undo.Step) error {
+	err := j.cleaner().undo(j.ctx, s)
+	if stillRuns(err) {
+		j.busy = append(j.busy, s.Descriptor, s.Dir)
+	}
+	return err
+}
 
 func (j *Job) cleaner() Cleaner {
-	c := Cleaner{Node: j.Node, Log: j.Log}
+	c := Cleaner{Node: j.Node, Log: j.Log, toolWait: j.toolWait}
 	if j.backup != nil {
 		c.merged = func(d time.Duration) { j.backup.merge += d }
 	}

@@ -13,7 +13,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -62,6 +64,26 @@ type Node struct {
 	// State is the plugin's own directory, Mounts that of its mount points,
 	// Scripts that of the containers' action scripts, Compact pcompact's pid file.
 	State, Mounts, Scripts, Compact string
+	// Keep is told which file the tools that change the node keep open until they
+	// end: what is locked by it stays locked. Finish starts a process that takes
+	// back what is left of this job, once its tools have ended. Both may be nil.
+	Keep   func(*os.File)
+	Finish func() error
+	// Pause is how long a wait for a tool is between two looks; 0 means a second.
+	Pause time.Duration
+}
+
+func (n Node) pause() time.Duration {
+	if n.Pause == 0 {
+		return time.Second
+	}
+	return n.Pause
+}
+
+func (n Node) keep(f *os.File) {
+	if n.Keep != nil {
+		n.Keep(f)
+	}
 }
 
 // The places of a real node.
@@ -86,6 +108,10 @@ type Job struct {
 	cancel context.CancelFunc
 	layers layers
 	level  byte
+	// toolWait is how long a tool is awaited; busy is what tools work on that were
+	// not awaited to their end.
+	toolWait time.Duration
+	busy     []string
 	// objects are the manifests that came as restore objects, by UUID.
 	objects map[string]*manifest
 
@@ -175,6 +201,7 @@ func (j *Job) start(cmd string, estimate bool) error {
 	if j.level != 'F' && !estimate {
 		j.Log.Infof("level %c: everything is saved, since this release of the plugin does not know levels yet", j.level)
 	}
+	j.toolWait = opts.ToolWait
 	b := &backup{job: j, opts: opts, estimate: estimate}
 	j.backup = b
 	if err := b.begin(); err != nil {

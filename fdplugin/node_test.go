@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -37,6 +38,13 @@ type fakeNode struct {
 	late   bool
 	// fault, if set, is asked at each step for the error to fail with.
 	fault func(step string) error
+	// hang is the number of a step that is not awaited: it does its work when wake
+	// is called. Until then it holds what kept is locked by.
+	hang int
+	wake func() error
+	kept *os.File
+	// finishers is how often a process was started to take back the rest.
+	finishers int
 	// at, if set, is called before each step.
 	at func(n int)
 
@@ -78,6 +86,7 @@ func (n *fakeNode) node() Node {
 	return Node{
 		Containers: n, Registry: n, Snapshots: n, Images: n,
 		State: n.path("state"), Mounts: n.mountsOf(), Scripts: n.path("conf"), Compact: n.path("pcompact.pid"),
+		Keep: func(f *os.File) { n.kept = f }, Finish: func() error { n.finishers++; return nil }, Pause: time.Microsecond,
 	}
 }
 
@@ -91,6 +100,9 @@ func (n *fakeNode) call(ctx context.Context, what string, work func() error) err
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: not started: %w", what, err) // as run.Runner does
+	}
+	if len(n.calls) == n.hang {
+		return n.leave(what, work)
 	}
 	fault := fmt.Errorf("planted fault in %s", what)
 	if len(n.calls) == n.failAt && !n.late {
@@ -108,6 +120,25 @@ func (n *fakeNode) call(ctx context.Context, what string, work func() error) err
 		return fault
 	}
 	return nil
+}
+
+// left is the error of a tool that is not awaited any longer, as run.Error.
+type left struct{ what string }
+
+func (l left) Error() string   { return l.what + " is not awaited any longer" }
+func (l left) StillRuns() bool { return true }
+
+// leave is a tool that outlasts its job.
+func (n *fakeNode) leave(what string, work func() error) error {
+	input, err := unix.Dup(int(n.kept.Fd()))
+	if err != nil {
+		return err
+	}
+	n.wake = func() error {
+		defer unix.Close(input)
+		return work()
+	}
+	return left{what}
 }
 
 func (n *fakeNode) List(ctx context.Context) ([]prlctl.Container, error) {
@@ -146,8 +177,11 @@ func (n *fakeNode) Mount(ctx context.Context, descriptor, uuid, dir string) erro
 		if n.shots[descriptor] != uuid {
 			return errors.New("no such snapshot")
 		}
+		if err := os.Remove(dir); err != nil {
+			return err
+		}
 		n.mounts[dir] = descriptor
-		return errors.Join(os.Remove(dir), os.Rename(n.trees[descriptor], dir))
+		return os.Rename(n.trees[descriptor], dir)
 	})
 }
 

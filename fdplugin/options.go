@@ -27,6 +27,8 @@ type Options struct {
 	LockWait time.Duration
 	// BlockCompact keeps pcompact away while a snapshot exists.
 	BlockCompact bool
+	// ToolWait is how long one call of ploop or prlctl is awaited.
+	ToolWait time.Duration
 	// MinFree is the room that must stay on the images' file system.
 	MinFree MinFree
 	// Restore says what a restore writes to.
@@ -157,6 +159,17 @@ func options() []option {
 			set:  func(o *Options, v string) (err error) { o.MinFree, err = parseMinFree(v); return err },
 		},
 		{
+			key: "tool_wait", valid: "a time such as 30m, 2h, or a number of seconds", def: "6h",
+			help: "How long one call of ploop or prlctl that changes something is awaited. It is never ended by force: after that the job fails, and vz7ct recover --wait takes back the rest when the call has ended. A cancelled job waits 5 minutes at most.",
+			set: func(o *Options, v string) (err error) {
+				o.ToolWait, err = parseTime(v)
+				if err == nil && o.ToolWait < time.Second {
+					return fmt.Errorf("is shorter than a second")
+				}
+				return err
+			},
+		},
+		{
 			key: "restore", valid: "ct, file or files", def: "ct",
 			help: "What a restore writes to: ct makes the whole container anew, file writes into a running one.",
 			set: func(o *Options, v string) error {
@@ -225,6 +238,7 @@ func keys() string {
 func defaults() Options {
 	return Options{
 		BlockCompact: true,
+		ToolWait:     toolWait,
 		MinFree:      MinFree{Bytes: 2 << 30, Percent: 5, Default: true},
 		Restore:      RestoreContainer,
 	}

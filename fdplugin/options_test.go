@@ -103,6 +103,12 @@ var judged = map[string]struct {
 		},
 		map[string]string{"": "is no size", "0": "is no size", "-1": "is no size", "0%": "no share", "100%": "no share", "NaN%": "no share", "x%": "no share", "%": "no share"},
 	},
+	"tool_wait": {
+		map[string]func(Options) bool{
+			"90": func(o Options) bool { return o.ToolWait == 90*time.Second }, "2h": func(o Options) bool { return o.ToolWait == 2*time.Hour },
+		},
+		map[string]string{"": "is no time", "0": "shorter than a second", "10ms": "shorter than a second", "-1h": "is no time", "soon": "is no time"},
+	},
 	"restore": {
 		map[string]func(Options) bool{
 			"ct":   func(o Options) bool { return o.Restore == RestoreContainer },

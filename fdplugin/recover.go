@@ -28,6 +28,8 @@ type Cleaner struct {
 	Log  *logrus.Entry
 	// merged, if set, is told how long a merge has taken.
 	merged func(time.Duration)
+	// toolWait is how long a tool is awaited, 0 as long as without the option.
+	toolWait time.Duration
 }
 
 // Sweep takes back what dead jobs have left on the node, or only tells of it if
@@ -52,7 +54,12 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 	}
 	defer turn.Release()
 	stuck = map[string]error{}
-	err = undo.Sweep(filepath.Join(c.Node.State, "journal"), func(dead *undo.Journal) error {
+	journals := filepath.Join(c.Node.State, "journal")
+	busy := c.settle(ctx, journals, dry)
+	err = undo.Sweep(journals, func(dead *undo.Journal) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		what := "taking back what it left behind"
 		if dry {
 			what = "this would be taken back"
@@ -64,26 +71,72 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 		if dry {
 			return nil
 		}
+		c.Node.keep(dead.Lock())
+		defer c.Node.keep(nil)
 		err := c.mayTouch(dead)
 		if err == nil {
-			err = dead.Undo(c.undo)
+			err = dead.Undo(func(s undo.Step) error { return c.undo(ctx, s) })
 		}
 		if err == nil {
 			return nil
 		}
-		err = fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; by hand: %s",
-			err, dead.Path(), byHand(dead.Pending()))
-		for _, s := range dead.Pending() {
-			if s.Descriptor != "" {
-				stuck[s.Descriptor] = err
-			}
-		}
-		return err
+		return block(stuck, dead.Pending(), fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; by hand: %s",
+			err, dead.Path(), byHand(dead.Pending())))
 	})
+	for _, e := range busy {
+		err = errors.Join(err, block(stuck, e.Pending, fmt.Errorf("job %s (container %s) has ended, but a tool that it has started still runs%s: it is not ended by force, and nothing of the job is taken back before; journal %s",
+			e.Head.Job, e.Head.Container, processes(e.Commands()), e.Path)))
+	}
 	if !dry {
 		removeDeadLocks(filepath.Join(c.Node.State, "locks"))
 	}
 	return stuck, err
+}
+
+// settleTries is how often a sweep looks whether the tools of a dead job have ended.
+const settleTries = 120
+
+// settle waits for tools that dead jobs have started and that still run. It returns
+// the journals of those that do not come to an end soon.
+func (c Cleaner) settle(ctx context.Context, journals string, dry bool) []undo.Entry {
+	for n := 0; ; n++ {
+		list, _ := undo.List(journals) // what cannot be read, undo.Sweep reports
+		list = slices.DeleteFunc(list, func(e undo.Entry) bool { return !e.Live || !e.Ended })
+		if len(list) == 0 || dry || n == settleTries {
+			return list
+		}
+		if n == 0 {
+			c.Log.Infof("waiting for a tool that a dead job has started%s", processes(list[0].Commands()))
+		}
+		select {
+		case <-ctx.Done():
+			return list
+		case <-time.After(c.Node.pause()):
+		}
+	}
+}
+
+// processes names processes for messages.
+func processes(pids []int) string {
+	var words []string
+	for _, pid := range pids {
+		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		words = append(words, fmt.Sprintf("process %d (%s)", pid, text.Name(strings.TrimSpace(string(name)))))
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return ", " + strings.Join(words, ", ")
+}
+
+// block remembers why nothing may be done to the disks of some steps.
+func block(stuck map[string]error, steps []undo.Step, why error) error {
+	for _, s := range steps {
+		if s.Descriptor != "" {
+			stuck[s.Descriptor] = why
+		}
+	}
+	return why
 }
 
 // mayTouch refuses to touch the disks of a container that another node has by
@@ -144,9 +197,10 @@ func removeDeadLocks(dir string) {
 }
 
 // undo takes one step back. It may have been taken back already, or never have
-// been taken. Nothing here is ended by a cancel of the job.
-func (c Cleaner) undo(s undo.Step) error {
-	ctx := context.Background()
+// been taken. It is begun after a cancel of the job, too.
+func (c Cleaner) undo(ctx context.Context, s undo.Step) error {
+	ctx, done := patient(ctx, c.toolWait)
+	defer done()
 	begin := time.Now()
 	switch s.Do {
 	case undo.MadeDir:

@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -58,7 +59,7 @@ func (c *newContainer) finish() error {
 		j.Log.Warnf("container %s is not started, since not all of it was restored: see above, then prlctl start %s", c.m.Name, c.m.UUID)
 		return nil
 	}
-	if err := j.Node.Registry.Start(j.ctx, c.m.UUID); err != nil {
+	if err := j.call(func(ctx context.Context) error { return j.Node.Registry.Start(ctx, c.m.UUID) }, c.private); err != nil {
 		j.Log.Errorf("container %s is restored and registered, but does not start: %v; see why, then prlctl start %s", c.m.Name, err, c.m.UUID)
 		return nil
 	}
@@ -68,7 +69,7 @@ func (c *newContainer) finish() error {
 
 // register hands the private area over to the node.
 func (c *newContainer) register() error {
-	if err := c.job.Node.Registry.Register(c.job.ctx, c.private); err != nil {
+	if err := c.job.call(func(ctx context.Context) error { return c.job.Node.Registry.Register(ctx, c.private) }, c.private); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(c.private, markName)); err != nil {

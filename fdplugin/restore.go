@@ -79,7 +79,7 @@ func (j *Job) StartRestore(cmd string) error {
 	r := j.restore
 	r.endFile(false)
 	if o, known := r.cmds[cmd]; known {
-		r.opts = o
+		r.opts, j.toolWait = o, o.ToolWait
 		return nil
 	}
 	o, line, err := j.layers.effective(cmd, restorePhase)
@@ -87,12 +87,13 @@ func (j *Job) StartRestore(cmd string) error {
 		return j.fatal(err)
 	}
 	if len(r.cmds) == 0 {
+		j.toolWait = o.ToolWait
 		j.announce(line)
 		if err := j.sweep(); err != nil {
 			return j.fatal(err)
 		}
 	}
-	r.cmds[cmd], r.opts = o, o
+	r.cmds[cmd], r.opts, j.toolWait = o, o, o.ToolWait
 	return nil
 }
 
@@ -353,7 +354,7 @@ func (j *Job) endRestore() {
 	}
 	for _, c := range r.containers {
 		if !c.registered {
-			j.Log.Warnf("the restore of container %s (%s) was not completed: what was made of it is removed; it can be run again", c.m.Name, c.m.UUID)
+			j.Log.Warnf("the restore of container %s (%s) was not completed: what was made of it is removed, and it can be run again", c.m.Name, c.m.UUID)
 		}
 	}
 	j.takeBack()

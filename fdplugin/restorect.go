@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -221,12 +222,14 @@ func (c *newContainer) makeDisk(d *newDisk) error {
 	if err := os.MkdirAll(filepath.Dir(image), 0o700); err != nil {
 		return fmt.Errorf("make disk directory: %w", err)
 	}
-	if err := j.Node.Images.Init(j.ctx, ploop.New{
-		Image: image, Size: d.Size, Cluster: d.Cluster, Version: d.Version, Preallocated: d.Preallocated, Raw: d.Raw,
-	}); err != nil {
+	descriptor := filepath.Join(filepath.Dir(image), "DiskDescriptor.xml")
+	if err := j.call(func(ctx context.Context) error {
+		return j.Node.Images.Init(ctx, ploop.New{
+			Image: image, Size: d.Size, Cluster: d.Cluster, Version: d.Version, Preallocated: d.Preallocated, Raw: d.Raw,
+		})
+	}, descriptor); err != nil {
 		return fmt.Errorf("make disk %s of %s: %w", d.Mount, text.Size(int64(d.Size*ploop.SectorSize)), err)
 	}
-	descriptor := filepath.Join(filepath.Dir(image), "DiskDescriptor.xml")
 	id, err := newUUID()
 	if err != nil {
 		return err
@@ -241,7 +244,9 @@ func (c *newContainer) makeDisk(d *newDisk) error {
 	if err := j.journal.Intend(undo.Step{Do: undo.Mounted, Descriptor: descriptor, Dir: d.dir}); err != nil {
 		return err
 	}
-	if err := j.Node.Images.MountWritable(j.ctx, descriptor, d.dir); err != nil {
+	if err := j.call(func(ctx context.Context) error {
+		return j.Node.Images.MountWritable(ctx, descriptor, d.dir)
+	}, descriptor, d.dir); err != nil {
 		return fmt.Errorf("mount new disk %s: %w", d.Mount, err)
 	}
 	v := volume{dir: d.dir}

@@ -98,10 +98,6 @@ func restrict(dir string, flags uintptr) error {
 // whose mount point was unmounted by other hands is found by its name. It
 // returns ErrNotMounted if there is neither.
 func (c Client) Unmount(ctx context.Context, descriptor, uuid, dir string) error {
-	// A mount that was begun by a job that is dead may not be there yet.
-	if _, err := c.settle(ctx, descriptor); err != nil {
-		return err
-	}
 	err := c.retry(ctx, "umount", "-m", dir)
 	if run.ExitStatus(err) != exitParameter {
 		return err
@@ -129,9 +125,6 @@ func (c Client) MountWritable(ctx context.Context, descriptor, dir string) error
 // UnmountWritable takes away what MountWritable has mounted, and the device of
 // a mount that was lost. It returns ErrNotMounted if there is neither.
 func (c Client) UnmountWritable(ctx context.Context, descriptor, dir string) error {
-	if _, err := c.settle(ctx, descriptor); err != nil {
-		return err
-	}
 	err := c.retry(ctx, "umount", "-m", dir)
 	if run.ExitStatus(err) != exitParameter || mounted(dir) {
 		return err
@@ -185,18 +178,11 @@ var ErrNoSnapshot = errors.New("no such snapshot")
 // online if the container runs. It returns ErrNoSnapshot if the descriptor does
 // not name it: it was never made, or is merged already.
 func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
-	settled, err := c.settle(ctx, descriptor)
-	if err != nil {
-		return err
-	}
 	before, err := Read(descriptor)
 	if err != nil {
 		return err
 	}
 	if _, there := before.Shot(uuid); !there {
-		if !settled {
-			return fmt.Errorf("%s.lck is locked: another ploop works on the disk, and may be making the snapshot", descriptor)
-		}
 		return fmt.Errorf("%s of %s: %w", guid(uuid), descriptor, ErrNoSnapshot)
 	}
 	// Whatever the tool says, the descriptor decides: after a merge that was

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/bareos-contrib/vz7ct/internal/run"
 )
 
@@ -254,48 +252,4 @@ func someMountedDevice() string {
 		}
 	}
 	return ""
-}
-
-// A ploop of a dead job is still at work when its snapshot is to be merged: the
-// descriptor names the snapshot only when it is done.
-func TestMergeWaitsForAPloopAtWork(t *testing.T) {
-	dd := copyOf(t, "DiskDescriptor.1.xml")
-	whole, err := os.ReadFile(dd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	merged(dd)
-	busy, err := os.Create(dd + ".lck")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	if err := unix.Flock(int(busy.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	c, f := client(answer{then: func() { merged(dd) }})
-	c.Pause = time.Millisecond
-	if err := c.Merge(context.Background(), dd, uuid); err == nil || errors.Is(err, ErrNoSnapshot) || len(f.calls) > 0 {
-		t.Errorf("Merge of a busy disk = %v after %q, want an error of its own and no call", err, f.calls)
-	}
-	busyMount, calls := client()
-	busyMount.Pause = time.Hour
-	short, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	for _, err := range []error{busyMount.Unmount(short, dd, uuid, "/m"), busyMount.UnmountWritable(short, dd, "/m")} {
-		if !errors.Is(err, context.DeadlineExceeded) || len(calls.calls) > 0 {
-			t.Errorf("unmount of a busy disk = %v after %q, want it to wait", err, calls.calls)
-		}
-	}
-	c.Pause = time.Second
-	done := make(chan error)
-	go func() { done <- c.Merge(context.Background(), dd, uuid) }()
-	if err := os.WriteFile(dd, whole, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	busy.Close()
-	if err := <-done; err != nil {
-		t.Errorf("Merge = %v", err)
-	}
-	check(t, f, "snapshot-delete -u {"+uuid+"} "+dd)
 }

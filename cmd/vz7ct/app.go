@@ -31,9 +31,9 @@ type app struct {
 // newApp puts the real node together, as the plugin does in the daemon.
 func newApp(stdout, stderr io.Writer) app {
 	log := newLog(stderr)
-	containers, disks := node.Tools(log)
+	n, disks := node.New(log)
 	return app{
-		node:    node.Of(containers, disks),
+		node:    n,
 		devices: disks.Devices,
 		check:   newChecker(),
 		uid:     os.Geteuid(),

@@ -4,11 +4,8 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"strconv"
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/text"
@@ -20,6 +17,7 @@ const (
 	running  = "running"
 	dead     = "dead"
 	takeback = "being taken back"
+	atWork   = "ended, but a tool of it still runs"
 )
 
 // jobStatus is one journal.
@@ -73,16 +71,20 @@ func jobsOf(list []undo.Entry) []jobStatus {
 	return jobs
 }
 
-// stateOf tells a running job from a dead one. A journal that is held although
-// its process is gone is held by one who takes back what is in it.
+// stateOf tells a running job from a dead one. A journal that is held although its
+// job has ended is held by a tool that the job has not awaited, or by one who takes
+// back what is in it.
 func stateOf(e undo.Entry) string {
-	if !e.Live {
+	switch {
+	case !e.Live:
 		return dead
-	}
-	if _, err := os.Stat("/proc/" + strconv.Itoa(e.Head.PID)); e.Head.PID > 0 && errors.Is(err, os.ErrNotExist) {
+	case !e.Ended:
+		return running
+	case len(e.Commands()) > 0:
+		return atWork
+	default:
 		return takeback
 	}
-	return running
 }
 
 func printJobs(w io.Writer, jobs []jobStatus) {

@@ -7,7 +7,9 @@ package node
 
 import (
 	"context"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -22,24 +24,34 @@ import (
 // scope is found out with the first command that changes something.
 var scope = sync.OnceValue(func() []string { return run.Scope(context.Background(), run.Runner{}) })
 
-// Tools returns the node's two tools. What they write to their standard error
-// goes to the log.
-func Tools(log *logrus.Entry) (prlctl.Client, ploop.Client) {
+// New returns this node for one job, or for one who takes back what jobs have
+// left, and its disks. What its tools write to their standard error goes to the log.
+func New(log *logrus.Entry) (fdplugin.Node, ploop.Client) {
+	var kept atomic.Pointer[os.File]
 	r := run.Runner{
 		Scope:   scope,
+		Keep:    kept.Load,
 		Started: func(command string) { log.Debugf("running %s", command) },
 		Stderr:  func(program, line string) { log.Infof("%s: %s", program, text.Name(line)) },
 		Waiting: func(command string, elapsed time.Duration) {
 			log.Infof("still running, since %s: %s", text.Duration(elapsed), command)
 		},
 	}
-	return prlctl.Client{Runner: r}, ploop.Client{Runner: r}
-}
-
-// Of returns the node with these tools.
-func Of(containers prlctl.Client, disks ploop.Client) fdplugin.Node {
+	containers, disks := prlctl.Client{Runner: r}, ploop.Client{Runner: r}
 	return fdplugin.Node{
 		Containers: containers, Registry: containers, Snapshots: disks, Images: disks,
 		State: fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile,
+		Keep:   kept.Store,
+		Finish: func() error { return finish(r) },
+	}, disks
+}
+
+// finish starts the companion command, which takes back what is left when the
+// tools that are at work have ended. It outlives the daemon.
+func finish(r run.Runner) error {
+	path, err := run.Find("/usr/bin/vz7ct", "/usr/sbin/vz7ct", "/usr/local/bin/vz7ct")
+	if err != nil {
+		return err
 	}
+	return r.Detach(run.Command{Path: path, Args: []string{"recover", "--wait"}})
 }

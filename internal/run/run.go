@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -26,8 +27,8 @@ type Command struct {
 	// Path is absolute: see Find.
 	Path string
 	Args []string
-	// Changes marks a command that alters a disk or a container. It is not
-	// started once the context is done, and never killed after it was started.
+	// Changes marks a command that alters a disk or a container. It is never killed:
+	// when the context is done, it is not awaited any longer.
 	Changes bool
 	// Limit ends a command that changes nothing after this time. 0 means 60 s.
 	Limit time.Duration
@@ -84,6 +85,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // ErrLimit is the reason in an Error whose command was ended after its Limit.
 var ErrLimit = errors.New("no answer within the time limit")
 
+// ErrLeft is the reason in an Error whose command was not awaited any longer. It
+// still runs.
+var ErrLeft = errors.New("is not awaited any longer; it is never ended by force, and goes on by itself")
+
+// StillRuns reports that the command has not ended.
+func (e *Error) StillRuns() bool { return errors.Is(e.Err, ErrLeft) }
+
 // ExitStatus returns the exit status that err carries, and -1 if err is no Error
 // or the command had no exit status.
 func ExitStatus(err error) int {
@@ -104,9 +112,12 @@ type Runner struct {
 	Stderr func(program, line string)
 	// Waiting is called every 30 s while a command runs.
 	Waiting func(command string, elapsed time.Duration)
-	// Scope returns words to put before such a command: see Scope below. It may
-	// be nil.
+	// Scope returns words to put before a command that changes something: see Scope
+	// below. Keep returns a file that it has as its standard input, nil for none:
+	// what the job has locked by it stays locked until the command ends, whatever
+	// becomes of the daemon. Both may be nil.
 	Scope func() []string
+	Keep  func() *os.File
 }
 
 // keep is how much of a command's output is kept at most. What ploop and prlctl
@@ -126,14 +137,14 @@ func (r Runner) Run(ctx context.Context, c Command) (Result, error) {
 	if c.Changes && r.Scope != nil {
 		argv = append(append([]string{}, r.Scope()...), argv...)
 	}
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := command(argv)
+	if c.Changes && r.Keep != nil {
+		if f := r.Keep(); f != nil {
+			cmd.Stdin = f
+		}
+	}
 	out := r.output(c, cmd)
 	defer out.close()
-	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
-	cmd.Dir = "/"
-	// A session of its own: signals to the daemon's process group (a terminal,
-	// an init script) do not reach a program that is changing a disk.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// Whoever inherited the pipes and lives on is not waited for.
 	cmd.WaitDelay = 2 * time.Second
 
@@ -154,6 +165,34 @@ func (r Runner) Run(ctx context.Context, c Command) (Result, error) {
 		e.Exit = exit.ExitCode()
 	}
 	return res, e
+}
+
+// Detach starts c as one that changes something, and leaves it to itself. What it
+// prints is lost.
+func (r Runner) Detach(c Command) error {
+	argv := append([]string{c.Path}, c.Args...)
+	if r.Scope != nil {
+		argv = append(append([]string{}, r.Scope()...), argv...)
+	}
+	if r.Started != nil {
+		r.Started(c.String())
+	}
+	started, _ := start(command(argv))
+	if err := <-started; err != nil {
+		return &Error{Command: c.String(), Exit: -1, Err: err}
+	}
+	return nil
+}
+
+// command returns a command with an environment and a session of its own: signals
+// to the daemon's process group (a terminal, an init script) do not reach a program
+// that is changing a disk.
+func command(argv []string) *exec.Cmd {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	return cmd
 }
 
 // output connects a command's streams. Where no file can be had, the disk being
@@ -205,9 +244,7 @@ func (r Runner) wait(ctx context.Context, c Command, cmd *exec.Cmd, out output, 
 	}
 	cancelled := ctx.Done()
 	var limit <-chan time.Time
-	if c.Changes {
-		cancelled = nil
-	} else {
+	if !c.Changes {
 		if c.Limit == 0 {
 			c.Limit = time.Minute
 		}
@@ -235,6 +272,9 @@ func (r Runner) wait(ctx context.Context, c Command, cmd *exec.Cmd, out output, 
 			reason = fmt.Errorf("%w of %s", ErrLimit, c.Limit)
 			killGroup(cmd)
 		case <-cancelled:
+			if c.Changes {
+				return fmt.Errorf("after %s it %w", time.Since(begin).Round(time.Second), ErrLeft)
+			}
 			reason, cancelled = ctx.Err(), nil
 			killGroup(cmd)
 		}

@@ -63,30 +63,81 @@ func TestQueryIsEndedAtItsLimit(t *testing.T) {
 	}
 }
 
-// A command that changes a disk survives the cancel of its job and is awaited.
+// A command that changes a disk is not awaited for ever, and never killed.
 func TestChangeIsNeverKilled(t *testing.T) {
-	mark := filepath.Join(t.TempDir(), "done")
-	ready := filepath.Join(t.TempDir(), "ready")
-	if err := syscall.Mkfifo(ready, 0o600); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	ready, done := filepath.Join(dir, "ready"), filepath.Join(dir, "done")
+	for _, name := range []string{ready, done} {
+		if err := syscall.Mkfifo(name, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = os.ReadFile(ready) // the command runs
 		cancel()
-		// Lets the command go on only after the cancel.
-		_ = os.WriteFile(ready, nil, 0)
 	}()
-	c := sh("echo > " + ready + "; cat " + ready + "; echo x > " + mark)
+	c := sh("echo > " + ready + "; cat " + ready + "; echo x > " + done)
 	c.Changes = true
-	if _, err := (Runner{}).Run(ctx, c); err != nil {
-		t.Fatalf("Run = %v, want the command's good end", err)
+	_, err := (Runner{}).Run(ctx, c)
+	var e *Error
+	if !errors.Is(err, ErrLeft) || !errors.As(err, &e) || !e.StillRuns() {
+		t.Fatalf("Run of a command that does not end = %v, want ErrLeft", err)
 	}
-	if _, err := os.Stat(mark); err != nil {
-		t.Errorf("the command was killed: %v", err)
+	_ = os.WriteFile(ready, nil, 0) // lets it go on
+	if got, _ := os.ReadFile(done); string(got) != "x\n" {
+		t.Errorf("the command was killed: %q", got)
 	}
 	if _, err := (Runner{}).Run(ctx, c); !errors.Is(err, context.Canceled) {
 		t.Errorf("Run after cancel = %v, want context.Canceled and no start", err)
+	}
+}
+
+// What the job has locked stays locked while a command of it runs.
+func TestCommandKeepsTheLock(t *testing.T) {
+	dir := t.TempDir()
+	ready := filepath.Join(dir, "ready")
+	if err := syscall.Mkfifo(ready, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "lock")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	locked := func() bool {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = os.ReadFile(ready)
+		cancel()
+	}()
+	c := sh("echo > " + ready + "; cat " + ready + " >&2; cat")
+	c.Changes = true
+	if _, err := (Runner{Keep: func() *os.File { return f }}).Run(ctx, c); !errors.Is(err, ErrLeft) {
+		t.Fatalf("Run = %v, want ErrLeft", err)
+	}
+	f.Close() // the daemon has died
+	if !locked() {
+		t.Error("the lock is free although the command still runs")
+	}
+	_ = os.WriteFile(ready, nil, 0) // lets it end
+	for end := time.Now().Add(10 * time.Second); locked(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the lock is not free although the command has ended")
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,8 +21,37 @@ type Entry struct {
 	Head Head
 	// Pending are the steps that were not undone, the oldest first.
 	Pending []Step
-	// Live: its job, or one who takes back what a dead job has left, holds it.
+	// Live: its job, one who takes back what a dead job has left, or a command that
+	// either has started, holds it.
 	Live bool
+	// Ended: the job has ended, or died. If Live is set, too, and nobody is taking
+	// back just now, a command of it still runs.
+	Ended bool
+}
+
+// Commands returns the processes that have the journal as their standard input:
+// what its job has started and still runs. None can mean that it cannot be seen.
+func (e Entry) Commands() []int {
+	path, err := filepath.EvalSymlinks(e.Path)
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	inputs, _ := filepath.Glob("/proc/[0-9]*/fd/0")
+	for _, in := range inputs {
+		if to, err := os.Readlink(in); err != nil || to != path {
+			continue
+		}
+		if pid, err := strconv.Atoi(strings.Split(in, "/")[2]); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// died reports whether a process is not there any more.
+func died(pid int) bool {
+	return pid > 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH)
 }
 
 // List reads all journals in dir, those of live jobs too, and changes nothing.
@@ -82,5 +112,5 @@ func look(path string) (Entry, error) {
 	if err := j.parse(data[:bytes.LastIndexByte(data, '\n')+1]); err != nil {
 		return Entry{}, err
 	}
-	return Entry{Path: path, Head: j.Head, Pending: j.pending, Live: live}, nil
+	return Entry{Path: path, Head: j.Head, Pending: j.pending, Live: live, Ended: !live || j.ended || died(j.Head.PID)}, nil
 }

@@ -5,6 +5,7 @@ package undo
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -123,6 +124,50 @@ func TestSweepBesideAReader(t *testing.T) {
 		t.Errorf("Sweep = %v", err)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("%v is left", left)
+	}
+}
+
+// A command that the job has started holds the journal beyond the job's end.
+func TestCommandOutlivesItsJob(t *testing.T) {
+	dir := t.TempDir()
+	j := create(t, dir)
+	j.Head.PID = os.Getpid()
+	intend(t, j, Step{Do: MadeDir, Dir: "/m"})
+	cmd := exec.Command("cat", "-", filepath.Join(dir, "go"))
+	if err := unix.Mkfifo(filepath.Join(dir, "go"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin = j.Lock()
+	var out strings.Builder
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	list, err := List(dir)
+	if err != nil || len(list) != 1 || !list[0].Live || !list[0].Ended {
+		t.Fatalf("List = %+v, %v, want a job that has ended and is held", list, err)
+	}
+	if pids := list[0].Commands(); len(pids) != 1 || pids[0] != cmd.Process.Pid {
+		t.Errorf("Commands = %v, want %d", pids, cmd.Process.Pid)
+	}
+	if err := Sweep(dir, func(*Journal) error { t.Error("handed out while its command runs"); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || out.Len() > 0 {
+		t.Errorf("cat = %v and has read %q, want nothing", err, &out)
+	}
+	n := 0
+	if err := Sweep(dir, func(j *Journal) error { n++; return j.Undo(func(Step) error { return nil }) }); err != nil || n != 1 {
+		t.Errorf("Sweep = %v with %d journals, want one", err, n)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
 		t.Errorf("%v is left", left)
 	}
 }

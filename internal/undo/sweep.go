@@ -60,18 +60,17 @@ func adopt(path string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = alone(f)
-	if errors.Is(err, unix.EWOULDBLOCK) || err == nil && gone(f) {
-		f.Close()
+	j := &Journal{file: f}
+	err = j.hold(alone)
+	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
+		j.shut()
 		return nil, nil
 	}
-	if err != nil {
-		f.Close()
-		return nil, err
+	if err == nil {
+		err = j.read()
 	}
-	j := &Journal{file: f}
-	if err := j.read(); err != nil {
-		f.Close()
+	if err != nil {
+		j.shut()
 		return nil, err
 	}
 	return j, nil

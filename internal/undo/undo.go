@@ -6,9 +6,10 @@
 // the journal of a dead job can take it back.
 //
 // There is one file per job. Its owner holds an flock on it for as long as it
-// lives; a sweeper touches only what it can lock. The package does not know how
-// a step is taken back, only in which order and what is left: undoing must be
-// idempotent, since a crash may come between a step and its record.
+// lives, and the commands that it starts hold it with him: a sweeper touches only
+// what it can lock. The package does not know how a step is taken back, only in
+// which order and what is left: undoing must be idempotent, since a crash may come
+// between a step and its record.
 package undo
 
 import (
@@ -16,6 +17,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,14 +71,19 @@ type record struct {
 	Head   *Head `json:"head,omitempty"`
 	Step   *Step `json:"step,omitempty"`
 	Undone int   `json:"undone,omitempty"`
+	// Ended: the job has ended with steps pending.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // Journal is the open journal of one job. It is not safe for concurrent use.
 type Journal struct {
-	Head    Head
-	file    *os.File
+	Head Head
+	file *os.File
+	// lock is the same file, opened once more for the flock alone: see Lock.
+	lock    *os.File
 	pending []Step
 	last    int
+	ended   bool
 }
 
 const suffix = ".journal"
@@ -90,29 +97,65 @@ func Create(dir, name string, head Head) (*Journal, error) {
 		if err != nil {
 			return nil, fmt.Errorf("create journal: %w", err)
 		}
+		j := &Journal{Head: head, file: f}
 		// Between these two calls a sweeper may have locked, found empty and
 		// removed the file.
-		if err := lock(f, unix.LOCK_EX); err != nil {
-			f.Close()
+		if err := j.hold(func(f *os.File) error { return lock(f, unix.LOCK_EX) }); err != nil {
+			j.shut()
+			if errors.Is(err, os.ErrNotExist) {
+				continue
+			}
 			return nil, fmt.Errorf("lock journal %s: %w", path, err)
 		}
-		if gone(f) {
-			f.Close()
-			continue
+		err = j.write(record{Head: &head})
+		if err == nil {
+			err = syncDir(dir)
 		}
-		j := &Journal{Head: head, file: f}
-		if err := j.write(record{Head: &head}); err != nil {
-			f.Close()
+		if err != nil {
+			j.shut()
 			os.Remove(path)
-			return nil, err
-		}
-		if err := syncDir(dir); err != nil {
-			f.Close()
-			os.Remove(path)
-			return nil, fmt.Errorf("sync %s: %w", dir, err)
+			return nil, fmt.Errorf("begin journal: %w", err)
 		}
 		return j, nil
 	}
+}
+
+// hold opens the journal's file once more and locks it there. It returns
+// os.ErrNotExist if the file has gone meanwhile.
+func (j *Journal) hold(take func(*os.File) error) error {
+	var err error
+	if j.lock, err = os.OpenFile(j.file.Name(), os.O_RDONLY|unix.O_NOFOLLOW, 0); err != nil {
+		return err
+	}
+	if err := take(j.lock); err != nil {
+		return err
+	}
+	mine, err1 := j.file.Stat()
+	locked, err2 := j.lock.Stat()
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if gone(j.file) || !os.SameFile(mine, locked) {
+		return os.ErrNotExist
+	}
+	return nil
+}
+
+// shut closes the files, and so gives up the lock.
+func (j *Journal) shut() {
+	j.file.Close()
+	if j.lock != nil {
+		j.lock.Close()
+	}
+}
+
+// Lock returns the file by which the journal is locked. A command that has it
+// open, say as its standard input, keeps sweepers away for as long as it runs,
+// even if the job has died: what it still does could not be taken back. It reads
+// as if it were empty, and stays the Journal's.
+func (j *Journal) Lock() *os.File {
+	_, _ = j.lock.Seek(1<<40, io.SeekStart) // behind all that is ever written
+	return j.lock
 }
 
 // Intend records that s is about to be taken. When it returns, the record is on
@@ -195,11 +238,14 @@ func (j *Journal) Pending() []Step { return append([]Step(nil), j.pending...) }
 func (j *Journal) Path() string { return j.file.Name() }
 
 // Close removes the journal if nothing is pending, and gives up its lock. With
-// steps pending the file stays for a sweeper.
+// steps pending the file stays for a sweeper, and says that its job has ended.
 func (j *Journal) Close() error {
-	defer j.file.Close()
+	defer j.shut()
 	if len(j.pending) > 0 {
-		return nil
+		if j.ended {
+			return nil
+		}
+		return j.write(record{Ended: true})
 	}
 	if err := os.Remove(j.file.Name()); err != nil {
 		return fmt.Errorf("remove journal: %w", err)
@@ -261,6 +307,8 @@ func (j *Journal) parse(whole []byte) error {
 			j.last = max(j.last, r.Step.ID)
 		case r.Undone != 0:
 			j.drop(r.Undone)
+		case r.Ended:
+			j.ended = true
 		}
 	}
 	if len(whole) > 0 && j.Head.Version != version {

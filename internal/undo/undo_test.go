@@ -34,7 +34,7 @@ func intend(t *testing.T, j *Journal, steps ...Step) {
 }
 
 // die ends a job as a crash does: the lock goes, the file stays.
-func die(j *Journal) { j.file.Close() }
+func die(j *Journal) { j.shut() }
 
 func TestUndoNewestFirstAndRemove(t *testing.T) {
 	dir := t.TempDir()
