@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -25,10 +24,6 @@ import (
 //
 //export goSweep
 func goSweep() {
-	left, err := os.ReadDir(filepath.Join(fdplugin.StateDir, "journal"))
-	if err != nil || len(left) == 0 {
-		return
-	}
 	log := systemLog()
 	defer func() {
 		if p := recover(); p != nil {

@@ -119,11 +119,16 @@ func (b *backup) find() error {
 
 // safe checks that a snapshot of each disk loses nothing, before the first is made.
 func (b *backup) safe() error {
+	stuck := map[string]error{}
 	for _, v := range b.volumes {
+		// Of disks outside of private areas the sweep does not know.
+		if err := b.job.cleaner().strangers(b.job.ctx, false, stuck, filepath.Dir(v.disk.Descriptor)); err != nil {
+			return err
+		}
 		if err := b.job.stuck[v.disk.Descriptor]; err != nil {
 			return fmt.Errorf("disk %s: no further snapshot is made where an earlier job has left something: %w", v.mountName(), err)
 		}
-		if err := ploop.Safe(v.disk.Descriptor); err != nil {
+		if err := b.settled(v); err != nil {
 			return err
 		}
 	}
@@ -139,12 +144,19 @@ func (b *backup) snapshot() error {
 	}
 	begin := time.Now()
 	var first, last time.Time
-	for _, v := range b.volumes {
+	for n, v := range b.volumes {
 		if err := ploop.Safe(v.disk.Descriptor); err != nil {
 			return err // it was a moment ago, see safe
 		}
 		v.snapshot = id
+		v.dir = filepath.Join(j.Node.Mounts, fmt.Sprintf("%s.%s.%d", b.container.UUID, id[:8], n))
 		if err := j.journal.Intend(undo.Step{Do: undo.MadeSnapshot, Descriptor: v.disk.Descriptor, Snapshot: id, Container: b.container.UUID}); err != nil {
+			return err
+		}
+		if err := b.record(v, id); err != nil {
+			return err
+		}
+		if err := j.Node.keepDescriptor(v.disk.Descriptor, b.container.UUID, "snapshot"); err != nil {
 			return err
 		}
 		if err := j.call(func(ctx context.Context) error {
@@ -171,8 +183,7 @@ func (b *backup) mount() error {
 	if err := os.MkdirAll(j.Node.Mounts, 0o755); err != nil {
 		return fmt.Errorf("mount directory: %w", err)
 	}
-	for n, v := range b.volumes {
-		v.dir = filepath.Join(j.Node.Mounts, fmt.Sprintf("%s.%s.%d", b.container.UUID, v.snapshot[:8], n))
+	for _, v := range b.volumes {
 		if err := j.makeMountDir(v.dir); err != nil {
 			return err
 		}

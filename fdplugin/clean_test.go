@@ -312,7 +312,8 @@ func TestRemoveTreeKeepsTheMarkToTheEnd(t *testing.T) {
 // A sweep that another job is at is waited for.
 func TestSweepsQueue(t *testing.T) {
 	n := webNode(t)
-	must(t, os.MkdirAll(n.path("state"), 0o700))
+	must(t, os.MkdirAll(n.path("state/journal"), 0o700))
+	put(t, n.path("state/journal/x"), "") // something to look at
 	turn, err := lock.Exclusive(n.path("state/sweep"), true)
 	must(t, err)
 	j, log := n.job(t, bareos)

@@ -30,6 +30,7 @@ type Containers interface {
 	List(context.Context) ([]prlctl.Container, error)
 	Describe(ctx context.Context, uuid string) (prlctl.Place, error)
 	Owns(private string) (ours bool, owner string, err error)
+	Areas() (pattern string, err error)
 }
 
 // Registry makes restored containers known; prlctl.Client is one.
@@ -46,6 +47,8 @@ type Snapshots interface {
 	Mount(ctx context.Context, descriptor, uuid, dir string) error
 	Unmount(ctx context.Context, descriptor, uuid, dir string) error
 	Merge(ctx context.Context, descriptor, uuid string) error
+	Users(ctx context.Context, descriptor string) ([]string, error)
+	Repair(ctx context.Context, descriptor, uuid string) error
 }
 
 // Images makes new disks; ploop.Client is one.

@@ -53,6 +53,9 @@ type fakeNode struct {
 	trees  map[string]string // content of disks by descriptor
 	// what a restore has done, in words.
 	registered, started []string
+	// users and repair are what is found on disks that are not safe.
+	users  func() []string
+	repair func(descriptor string) error
 	// owner is what .owner says if another node has the container.
 	owner string
 }
@@ -219,6 +222,22 @@ func (n *fakeNode) Merge(ctx context.Context, descriptor, uuid string) error {
 	})
 }
 
+func (n *fakeNode) Users(context.Context, string) ([]string, error) {
+	if n.users == nil {
+		return nil, nil
+	}
+	return n.users(), nil
+}
+
+func (n *fakeNode) Repair(ctx context.Context, descriptor, _ string) error {
+	return n.call(ctx, "repair", func() error {
+		if n.repair == nil {
+			return ploop.ErrNoRepair
+		}
+		return n.repair(descriptor)
+	})
+}
+
 func (n *fakeNode) Init(ctx context.Context, i ploop.New) error {
 	descriptor := filepath.Join(filepath.Dir(i.Image), "DiskDescriptor.xml")
 	return n.call(ctx, "init", func() error {
@@ -249,6 +268,8 @@ func (n *fakeNode) UnmountWritable(ctx context.Context, descriptor, dir string) 
 		return n.unmount(dir)
 	})
 }
+
+func (n *fakeNode) Areas() (string, error) { return n.path("private/*"), nil }
 
 func (n *fakeNode) PrivateFor(ctid string) (string, error) {
 	return n.path("private/" + ctid), n.call(context.Background(), "private", func() error { return nil })
@@ -327,12 +348,17 @@ func (n *fakeNode) left(t *testing.T) []string {
 			switch rel, _ := filepath.Rel(n.dir, p); rel {
 			case "state", "mnt", "mnt/other", "state/journal", "state/locks":
 				return nil
+			case "state/descriptors":
+				return filepath.SkipDir // copies that stay
 			default:
 				left = append(left, rel)
 				return err
 			}
 		}))
 	}
+	records, err := filepath.Glob(n.path("private/*/*/" + ownPrefix + "*"))
+	must(t, err)
+	left = append(left, records...)
 	for _, m := range []map[string]string{n.shots, n.mounts} {
 		for k, v := range m {
 			left = append(left, k+" "+v)

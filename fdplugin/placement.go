@@ -76,8 +76,11 @@ func (c *newContainer) around(d *newDisk) (*restore.Tree, string) {
 // node that the backup came from, or would overwrite what was made here.
 func (c *newContainer) neverPutBack(path string) bool {
 	first, rest, _ := strings.Cut(path, "/")
+	if strings.HasPrefix(filepath.Base(path), ownPrefix) {
+		return true
+	}
 	switch first {
-	case "dump", "Snapshots.xml", ".owner", ".cluster_service_name", ".lck", markName:
+	case "dump", "Snapshots.xml", ".owner", ".cluster_service_name", ".lck":
 		return true
 	case ownFolder:
 		// Action scripts are put aside there until the container is registered.

@@ -38,8 +38,8 @@ type Cleaner struct {
 // sweep is at work at a time, others wait: a disk that is just being taken care of
 // is not yet safe.
 func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, err error) {
-	if !exists(c.Node.State) {
-		return map[string]error{}, nil // no job has been here yet
+	if c.nothing() {
+		return map[string]error{}, nil
 	}
 	turn, err := lock.Wait(ctx, 0, func(_ *lock.HeldError, waited time.Duration) {
 		c.Log.Infof("waiting for another one that takes back what a dead job has left, since %s", text.Duration(waited))
@@ -87,10 +87,29 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 		err = errors.Join(err, block(stuck, e.Pending, fmt.Errorf("job %s (container %s) has ended, but a tool that it has started still runs%s: it is not ended by force, and nothing of the job is taken back before; journal %s",
 			e.Head.Job, e.Head.Container, processes(e.Commands()), e.Path)))
 	}
+	if areas, unknown := c.Node.Containers.Areas(); unknown != nil {
+		err = errors.Join(err, unknown)
+	} else {
+		err = errors.Join(err, c.strangers(ctx, dry, stuck, filepath.Join(areas, "*")))
+	}
 	if !dry {
 		removeDeadLocks(filepath.Join(c.Node.State, "locks"))
 	}
 	return stuck, err
+}
+
+// nothing reports whether there is nothing that a job may have left.
+func (c Cleaner) nothing() bool {
+	journals, err := os.ReadDir(filepath.Join(c.Node.State, "journal"))
+	if len(journals) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	areas, err := c.Node.Containers.Areas()
+	if err != nil {
+		return errors.Is(err, os.ErrNotExist) // this is no node of containers
+	}
+	records, err := filepath.Glob(filepath.Join(areas, "*", recordPrefix+"*"))
+	return err == nil && len(records) == 0
 }
 
 // settleTries is how often a sweep looks whether the tools of a dead job have ended.
@@ -201,7 +220,6 @@ func removeDeadLocks(dir string) {
 func (c Cleaner) undo(ctx context.Context, s undo.Step) error {
 	ctx, done := patient(ctx, c.toolWait)
 	defer done()
-	begin := time.Now()
 	switch s.Do {
 	case undo.MadeDir:
 		if err := os.Remove(s.Dir); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -211,18 +229,7 @@ func (c Cleaner) undo(ctx context.Context, s undo.Step) error {
 	case undo.Mounted:
 		return c.unmount(ctx, s)
 	case undo.MadeSnapshot:
-		err := c.Node.Snapshots.Merge(ctx, s.Descriptor, s.Snapshot)
-		if errors.Is(err, ploop.ErrNoSnapshot) || errors.Is(err, os.ErrNotExist) && c.destroyed(ctx, s) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("merge snapshot: %w", err)
-		}
-		c.Log.Infof("snapshot of %s merged in %s", s.Descriptor, text.Duration(time.Since(begin)))
-		if c.merged != nil {
-			c.merged(time.Since(begin))
-		}
-		return nil
+		return c.merge(ctx, s)
 	case undo.MadeTree:
 		return c.removePrivate(ctx, s)
 	case undo.MadeLink:
@@ -233,6 +240,28 @@ func (c Cleaner) undo(ctx context.Context, s undo.Step) error {
 	default:
 		return fmt.Errorf("step %q in the journal is not known to this release", s.Do)
 	}
+}
+
+func (c Cleaner) merge(ctx context.Context, s undo.Step) error {
+	begin := time.Now()
+	if err := c.Node.keepDescriptor(s.Descriptor, s.Container, "merge"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		c.Log.Warnf("%v", err) // a disk that is full must not keep the snapshot from being merged
+	}
+	err := c.Node.Snapshots.Merge(ctx, s.Descriptor, s.Snapshot)
+	if errors.Is(err, os.ErrNotExist) && c.destroyed(ctx, s) {
+		return nil
+	}
+	if errors.Is(err, ploop.ErrNoSnapshot) {
+		return unrecord(s.Descriptor, s.Snapshot)
+	}
+	if err != nil {
+		return fmt.Errorf("merge snapshot: %w", err)
+	}
+	c.Log.Infof("snapshot of %s merged in %s", s.Descriptor, text.Duration(time.Since(begin)))
+	if c.merged != nil {
+		c.merged(time.Since(begin))
+	}
+	return unrecord(s.Descriptor, s.Snapshot)
 }
 
 func (c Cleaner) unmount(ctx context.Context, s undo.Step) error {
@@ -269,8 +298,10 @@ func (c Cleaner) registered(ctx context.Context, uuid string) (bool, error) {
 // markName is a file by which a private area is known to be made by a restore
 // that is not complete. It is taken away as soon as the container is registered.
 // ownerName is what prlctl register makes: from then on another node may have it.
+// ownPrefix is what names of files begin with that are the plugin's own.
 const (
-	markName  = ".vz7ct-restore"
+	ownPrefix = ".vz7ct-"
+	markName  = ownPrefix + "restore"
 	ownerName = ".owner"
 )
 

@@ -162,7 +162,7 @@ func (b *backup) addPrivate(private string) error {
 		dir, name := filepath.Split(path)
 		// Images of any age: root.hds, its deltas, its mount directory.
 		image := hdd[strings.TrimSuffix(dir, "/")] && (strings.Contains(name, ".hds") || strings.HasPrefix(name, "DiskDescriptor.xml") || name == ".statfs")
-		return storage[path] || image
+		return storage[path] || image || strings.HasPrefix(name, ownPrefix)
 	}
 	b.addTree(c, strings.TrimSuffix(private, "/"), device(b.container.UUID, "private"), nil)
 	return nil

@@ -21,6 +21,7 @@ import (
 // Exit statuses of the tool that are decided on (SYSEXIT_* in libploop.h).
 const (
 	exitDevice    = 3  // DEVIOC: the kernel refused; EBUSY among others
+	exitInUse     = 4  // OPEN: also "Image is in use", of one that was not closed
 	exitBusy      = 17 // EBUSY: another device uses the image
 	exitLock      = 23 // DiskDescriptor.xml.lck not had within 60 s
 	exitParameter = 38 // also: no device is mounted there
@@ -175,8 +176,9 @@ func mountedSomewhere(device string) bool {
 var ErrNoSnapshot = errors.New("no such snapshot")
 
 // Merge deletes the snapshot: its image takes in what was written since. It is
-// online if the container runs. It returns ErrNoSnapshot if the descriptor does
-// not name it: it was never made, or is merged already.
+// online if the container runs; else a merge that was cut off is repaired. It
+// returns ErrNoSnapshot if the descriptor does not name it: it was never made, or
+// is merged already.
 func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
 	before, err := Read(descriptor)
 	if err != nil {
@@ -188,6 +190,9 @@ func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
 	// Whatever the tool says, the descriptor decides: after a merge that was
 	// killed in its last moments it exits with 38 once, with 43 after that.
 	err = c.retry(ctx, "snapshot-delete", "-u", guid(uuid), descriptor)
+	if run.ExitStatus(err) == exitInUse {
+		err = errors.Join(c.Repair(ctx, descriptor, uuid), err)
+	}
 	after, readErr := Read(descriptor)
 	if readErr != nil {
 		return errors.Join(err, readErr)
@@ -198,6 +203,9 @@ func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
 		return nil
 	case err != nil:
 		return err
+	case after.children(guid(uuid)) > 1:
+		return fmt.Errorf("%d images rest on snapshot %s of %s, since the container was switched to another snapshot meanwhile: ploop merges it when all but one of them are deleted (prlctl snapshot-list, prlctl snapshot-delete)",
+			after.children(guid(uuid)), guid(uuid), descriptor)
 	default:
 		return fmt.Errorf("ploop has not deleted snapshot %s of %s although it says so", guid(uuid), descriptor)
 	}

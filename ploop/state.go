@@ -18,6 +18,9 @@ type UnsafeError struct {
 	Descriptor string
 	// What is wrong, and Cure, the commands that put it right.
 	What, Cure string
+	// Passing: it may pass by itself when others are done with the disk, see Users,
+	// or be a matter for Repair.
+	Passing bool
 }
 
 func (e *UnsafeError) Error() string {
@@ -35,6 +38,7 @@ func Safe(descriptor string) error {
 		if s.Temporary {
 			return &UnsafeError{
 				Descriptor: descriptor,
+				Passing:    true,
 				What:       "snapshot " + s.GUID + " is marked temporary: another backup is at work, or a merge was interrupted",
 				Cure: fmt.Sprintf("see `ploop list` for a device of another backup and wait for it; if there is none: %s",
 					repair(descriptor, s.GUID)),
@@ -66,6 +70,7 @@ func Safe(descriptor string) error {
 		if h.InUse && n < len(chain)-1 {
 			return &UnsafeError{
 				Descriptor: descriptor,
+				Passing:    true,
 				What:       "image " + i.File + " below the newest one is marked in use: its snapshot is mounted by another backup, or a merge was interrupted",
 				Cure: fmt.Sprintf("see `ploop list` for a device of another backup and wait for it; if there is none, with the container stopped: %s",
 					repair(descriptor, i.GUID)),

@@ -195,6 +195,10 @@ func (c Client) Node() (Config, error) {
 // this id, RootFor where it mounts its root disk.
 func (c Client) PrivateFor(ctid string) (string, error) { return c.nodePath("VE_PRIVATE", ctid) }
 
+// Areas returns a pattern, in filepath.Glob's language, that the private areas of
+// the node match.
+func (c Client) Areas() (string, error) { return c.nodePath("VE_PRIVATE", "*") }
+
 // RootFor: see PrivateFor.
 func (c Client) RootFor(ctid string) (string, error) { return c.nodePath("VE_ROOT", ctid) }
 

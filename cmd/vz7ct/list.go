@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/ploop"
 	"github.com/bareos-contrib/vz7ct/prlctl"
@@ -192,9 +193,10 @@ func (t traces) naming(match func(undo.Step) bool) (undo.Entry, bool) {
 	return undo.Entry{}, false
 }
 
-// judge finds out whose a snapshot is. A journal knows; without one the names
-// that a mounted snapshot of ours has tell: those of its device (ploop.Mount) and
-// of its mount point (fdplugin, UUID of the container, digits of the snapshot).
+// judge finds out whose a snapshot is. A journal knows; without one the record
+// beside the images, and the names that a mounted snapshot of ours has: those of its
+// device (ploop.Mount) and of its mount point (fdplugin, UUID of the container,
+// digits of the snapshot).
 func (t traces) judge(container string, d *ploop.Disk, s ploop.Shot) snapshot {
 	id := strings.Trim(s.GUID, "{}")
 	out := snapshot{UUID: id, Temporary: s.Temporary, Whose: "ours"}
@@ -209,7 +211,8 @@ func (t traces) judge(container string, d *ploop.Disk, s ploop.Shot) snapshot {
 	}
 	place := container + "." + id[:min(len(id), 8)] + "."
 	switch {
-	case slices.ContainsFunc(t.devices, ofDisk),
+	case fdplugin.Recorded(d.Descriptor, id),
+		slices.ContainsFunc(t.devices, ofDisk),
 		slices.ContainsFunc(t.mounts, func(m string) bool { return strings.HasPrefix(m, place) }):
 	case t.missing != nil:
 		out.Whose, out.Why = "unknown", strings.ReplaceAll(t.missing.Error(), "\n", "; ")

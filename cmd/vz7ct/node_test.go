@@ -48,6 +48,14 @@ func (n *fakeNode) call(words ...string) error {
 	return n.fail[words[0]]
 }
 
+func (n *fakeNode) Areas() (string, error) { return n.path("private/*"), n.fail["areas"] }
+
+func (n *fakeNode) Users(context.Context, string) ([]string, error) { return nil, nil }
+
+func (n *fakeNode) Repair(_ context.Context, descriptor, _ string) error {
+	return n.call("repair", descriptor)
+}
+
 func (n *fakeNode) List(context.Context) ([]prlctl.Container, error) {
 	return n.list, n.fail["list"]
 }

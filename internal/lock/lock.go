@@ -55,6 +55,10 @@ func (h *Held) Release() error {
 	return errors.Join(errs...)
 }
 
+// File returns the file that is locked. Whoever has a copy of it open holds the lock,
+// too. It stays Held's.
+func (h *Held) File() *os.File { return h.file }
+
 // Exclusive locks path for this holder alone, and removes the file at the end
 // if remove is set. It returns a *HeldError if somebody else has it.
 func Exclusive(path string, remove bool) (*Held, error) {

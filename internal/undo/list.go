@@ -68,7 +68,7 @@ func List(dir string) ([]Entry, error) {
 	var list []Entry
 	var errs []error
 	for _, n := range names {
-		if !strings.HasSuffix(n.Name(), suffix) {
+		if !strings.HasSuffix(n.Name(), Suffix) {
 			continue
 		}
 		e, err := look(filepath.Join(dir, n.Name()))

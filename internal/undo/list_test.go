@@ -62,19 +62,19 @@ func TestListLiveAndDead(t *testing.T) {
 func TestListOfBadJournals(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"future" + suffix: `{"head":{"vz7ct_journal":99}}` + "\n",
-		"broken" + suffix: "{\n",
-		"empty" + suffix:  "",
+		"future" + Suffix: `{"head":{"vz7ct_journal":99}}` + "\n",
+		"broken" + Suffix: "{\n",
+		"empty" + Suffix:  "",
 		"README":          "not ours",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link"+suffix)); err != nil {
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link"+Suffix)); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Mkfifo(filepath.Join(dir, "fifo"+suffix), 0o600); err != nil {
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"+Suffix), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	list, err := List(dir)

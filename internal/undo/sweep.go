@@ -27,7 +27,7 @@ func Sweep(dir string, recover func(*Journal) error) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), suffix) {
+		if !strings.HasSuffix(e.Name(), Suffix) {
 			continue
 		}
 		j, err := adopt(filepath.Join(dir, e.Name()))

@@ -86,12 +86,13 @@ type Journal struct {
 	ended   bool
 }
 
-const suffix = ".journal"
+// Suffix ends the name of a journal's file.
+const Suffix = ".journal"
 
 // Create makes the journal of a job under the name given, in dir.
 func Create(dir, name string, head Head) (*Journal, error) {
 	head.Version = version
-	path := filepath.Join(dir, name+suffix)
+	path := filepath.Join(dir, name+Suffix)
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {

@@ -116,7 +116,7 @@ func TestJournalCutShort(t *testing.T) {
 	die(j)
 	for n := range len(data) + 1 {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "x"+suffix), data[:n], 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "x"+Suffix), data[:n], 0o600); err != nil {
 			t.Fatal(err)
 		}
 		got := 0
@@ -163,8 +163,8 @@ func TestCutJournalCanBeContinued(t *testing.T) {
 func TestForeignAndBrokenJournals(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"future" + suffix: `{"head":{"vz7ct_journal":99}}` + "\n",
-		"broken" + suffix: "{\n",
+		"future" + Suffix: `{"head":{"vz7ct_journal":99}}` + "\n",
+		"broken" + Suffix: "{\n",
 		"README":          "not ours",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {

@@ -147,7 +147,8 @@ func (n *Node) Snapshots() ([]string, error) {
 }
 
 // Leftovers returns what a job may have left on the node: mounts and directories
-// of ours, snapshots, devices of ours, journals, locks.
+// of ours, snapshots with their records, devices of ours, journals, locks. The copies
+// of descriptors that are kept are none.
 func (n *Node) Leftovers() ([]string, error) {
 	var left []string
 	snaps, err := n.Snapshots()
@@ -161,7 +162,8 @@ func (n *Node) Leftovers() ([]string, error) {
 		"mount":     `grep -E ' /mnt/bareos/' /proc/self/mountinfo || true`,
 		"directory": `ls -A /mnt/bareos`,
 		"device":    `ploop list | grep vz7ct- || true`,
-		"state":     `find /var/lib/vz7ct -mindepth 1 -not -type d`,
+		"state":     `find /var/lib/vz7ct -mindepth 1 -not -type d -not -path '/var/lib/vz7ct/descriptors/*'`,
+		"record":    `find /vz/private -maxdepth 3 -name '.vz7ct-*'`,
 	} {
 		out, err := n.Must("sh", "-c", cmd)
 		if err != nil {
