@@ -20,7 +20,8 @@ import (
 // goSweep takes back what dead jobs have left on the node, on a thread of its own
 // when the daemon has started: no job may come for days. A job of ours that comes
 // meanwhile waits for it, by the sweep's lock; others do not notice it. There is
-// no job log for what it has to say: it goes to the system's log.
+// no job log for what it has to say: it goes to the system's log. A node that has
+// just booted may have to start containers first: theirs is left for later.
 //
 //export goSweep
 func goSweep() {
@@ -31,7 +32,7 @@ func goSweep() {
 		}
 	}()
 	n, _ := node.New(log)
-	if _, err := (fdplugin.Cleaner{Node: n, Log: log}).Sweep(context.Background(), false); err != nil {
+	if _, err := (fdplugin.Cleaner{Node: n, Log: log, LetStart: true}).Sweep(context.Background(), false); err != nil {
 		log.Errorf("leftovers of earlier jobs: %v", err)
 	}
 }

@@ -115,8 +115,9 @@ func (j *Job) undo(s undo.Step) error {
 }
 
 func (j *Job) cleaner() Cleaner {
-	c := Cleaner{Node: j.Node, Log: j.Log, toolWait: j.toolWait}
+	c := Cleaner{Node: j.Node, Log: j.Log, LetStart: true, toolWait: j.toolWait}
 	if j.backup != nil {
+		c.own = j.backup.opts.mean
 		c.merged = func(d time.Duration) { j.backup.merge += d }
 	}
 	return c

@@ -65,8 +65,9 @@ type Node struct {
 	Snapshots  Snapshots
 	Images     Images
 	// State is the plugin's own directory, Mounts that of its mount points,
-	// Scripts that of the containers' action scripts, Compact pcompact's pid file.
-	State, Mounts, Scripts, Compact string
+	// Scripts that of the containers' action scripts, Compact pcompact's pid file,
+	// Uptime the kernel's word on how long it runs.
+	State, Mounts, Scripts, Compact, Uptime string
 	// Keep is told which file the tools that change the node keep open until they
 	// end: what is locked by it stays locked. Finish starts a process that takes
 	// back what is left of this job, once its tools have ended. Both may be nil.
@@ -95,6 +96,7 @@ const (
 	MountDir    = "/mnt/bareos"
 	ScriptDir   = "/etc/vz/conf"
 	CompactFile = "/var/run/pcompact.pid"
+	UptimeFile  = "/proc/uptime"
 )
 
 // Job is one job of the daemon. All methods but Cancel are called on the job's
@@ -320,6 +322,11 @@ func (j *Job) Close() {
 	j.cancel()
 }
 
+// mean reports whether the options mean this container.
+func (o Options) mean(c prlctl.Container) bool {
+	return (o.UUID == "" || c.Is(o.UUID)) && (o.Name == "" || c.Name == o.Name)
+}
+
 // containerOf finds the container that the options mean.
 func (j *Job) containerOf(o Options) (prlctl.Container, error) {
 	list, err := j.Node.Containers.List(j.ctx)
@@ -328,7 +335,7 @@ func (j *Job) containerOf(o Options) (prlctl.Container, error) {
 	}
 	var found []prlctl.Container
 	for _, c := range list {
-		if (o.UUID == "" || c.Is(o.UUID)) && (o.Name == "" || c.Name == o.Name) {
+		if o.mean(c) {
 			found = append(found, c)
 		}
 	}

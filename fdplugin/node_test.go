@@ -75,6 +75,7 @@ func emptyNode(t *testing.T) *fakeNode {
 	for _, d := range []string{"conf", "mnt", "private", "root"} {
 		must(t, os.Mkdir(filepath.Join(n.dir, d), 0o755))
 	}
+	put(t, n.path("uptime"), "100000.00 300000.00\n")
 	// See mountsOf.
 	must(t, os.Symlink("/proc/sys", filepath.Join(n.dir, "mnt", "other")))
 	return n
@@ -88,7 +89,7 @@ func (n *fakeNode) mountsOf() string { return n.dir + "/mnt/other/.." }
 func (n *fakeNode) node() Node {
 	return Node{
 		Containers: n, Registry: n, Snapshots: n, Images: n,
-		State: n.path("state"), Mounts: n.mountsOf(), Scripts: n.path("conf"), Compact: n.path("pcompact.pid"),
+		State: n.path("state"), Mounts: n.mountsOf(), Scripts: n.path("conf"), Compact: n.path("pcompact.pid"), Uptime: n.path("uptime"),
 		Keep: func(f *os.File) { n.kept = f }, Finish: func() error { n.finishers++; return nil }, Pause: time.Microsecond,
 	}
 }

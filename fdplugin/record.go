@@ -156,7 +156,7 @@ func (c Cleaner) strangers(ctx context.Context, dry bool, stuck map[string]error
 				continue
 			}
 			if err == nil {
-				err = c.stranger(ctx, dry, r)
+				err = c.stranger(ctx, dry, r, stuck)
 			}
 			if err != nil {
 				stuck[filepath.Join(filepath.Dir(path), "DiskDescriptor.xml")] = err
@@ -169,7 +169,7 @@ func (c Cleaner) strangers(ctx context.Context, dry bool, stuck map[string]error
 
 // stranger takes one of them back, unless its job lives or the container is not
 // this node's.
-func (c Cleaner) stranger(ctx context.Context, dry bool, r record) error {
+func (c Cleaner) stranger(ctx context.Context, dry bool, r record, stuck map[string]error) error {
 	if exists(filepath.Join(c.Node.State, "journal", r.Journal+undo.Suffix)) {
 		return nil // it is that journal's matter
 	}
@@ -190,25 +190,35 @@ func (c Cleaner) stranger(ctx context.Context, dry bool, r record) error {
 	if err != nil || !ours {
 		return err
 	}
-	what := "taking it back"
-	if dry {
-		what = "it would be taken back"
-	}
-	c.Log.Warnf("job %s of %s on node %s has left snapshot {%s} of %s, and this node has no journal of it: %s",
-		text.Name(r.Job), r.Started, text.Name(r.Node), r.Snapshot, r.descriptor(), what)
-	if dry {
-		return nil
-	}
-	c.Node.keep(h.File())
-	defer c.Node.keep(nil)
 	steps := []undo.Step{
 		{Do: undo.Mounted, Descriptor: r.descriptor(), Snapshot: r.Snapshot, Dir: r.Mount},
 		{Do: undo.MadeDir, Dir: r.Mount},
 		{Do: undo.MadeSnapshot, Descriptor: r.descriptor(), Snapshot: r.Snapshot, Container: r.Container}, // and the record
 	}
+	why, err := c.aboutToStart(steps)
+	if err != nil {
+		return err
+	}
 	if filepath.Dir(r.Mount) != filepath.Clean(c.Node.Mounts) {
 		steps = steps[2:]
 	}
+	if why != "" {
+		c.Log.Infof("left for later: snapshot {%s} of %s, of job %s on node %s: %s", r.Snapshot, r.descriptor(), text.Name(r.Job), text.Name(r.Node), why)
+		steps, _ = split(steps, beforeStart)
+	} else {
+		what := "taking it back"
+		if dry {
+			what = "it would be taken back"
+		}
+		c.Log.Warnf("job %s of %s on node %s has left snapshot {%s} of %s, and this node has no journal of it: %s",
+			text.Name(r.Job), r.Started, text.Name(r.Node), r.Snapshot, r.descriptor(), what)
+	}
+	if dry {
+		_ = block(stuck, steps, errDry)
+		return nil
+	}
+	c.Node.keep(h.File())
+	defer c.Node.keep(nil)
 	for _, s := range steps {
 		if err := c.undo(ctx, s); err != nil {
 			return err

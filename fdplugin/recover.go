@@ -26,6 +26,17 @@ import (
 type Cleaner struct {
 	Node Node
 	Log  *logrus.Entry
+	// Boot takes back only what must be gone before containers start. It asks
+	// prlctl nothing.
+	Boot bool
+	// LetStart leaves the snapshots of a container alone that the node, just
+	// booted, is about to start.
+	LetStart bool
+	// SkipBusy does not wait for tools that dead jobs have started: what they work on
+	// is left for later.
+	SkipBusy bool
+	// own, if set, tells the job's own container, which LetStart does not mean.
+	own func(prlctl.Container) bool
 	// merged, if set, is told how long a merge has taken.
 	merged func(time.Duration)
 	// toolWait is how long a tool is awaited, 0 as long as without the option.
@@ -41,7 +52,7 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 	if c.nothing() {
 		return map[string]error{}, nil
 	}
-	turn, err := lock.Wait(ctx, 0, func(_ *lock.HeldError, waited time.Duration) {
+	turn, err := lock.Wait(ctx, c.turnWait(), func(_ *lock.HeldError, waited time.Duration) {
 		c.Log.Infof("waiting for another one that takes back what a dead job has left, since %s", text.Duration(waited))
 	}, func() (*lock.Held, error) {
 		if _, err := c.Node.stateDir("."); err != nil {
@@ -55,39 +66,31 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 	defer turn.Release()
 	stuck = map[string]error{}
 	journals := filepath.Join(c.Node.State, "journal")
-	busy := c.settle(ctx, journals, dry)
+	busy := c.settle(ctx, journals, dry || c.Boot || c.SkipBusy)
 	err = undo.Sweep(journals, func(dead *undo.Journal) error {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		what := "taking back what it left behind"
-		if dry {
-			what = "this would be taken back"
-		}
-		c.Log.Warnf("job %s of %s (container %s) has not ended properly: %s", dead.Head.Job, dead.Head.Started, dead.Head.Container, what)
-		for _, s := range dead.Pending() {
-			c.Log.Infof("left behind: %s", DescribeStep(s))
-		}
-		if dry {
-			return nil
-		}
-		c.Node.keep(dead.Lock())
-		defer c.Node.keep(nil)
-		err := c.mayTouch(dead)
+		err := ctx.Err()
 		if err == nil {
-			err = dead.Undo(func(s undo.Step) error { return c.undo(ctx, s) })
+			err = c.takeBack(ctx, dead, dry)
 		}
-		if err == nil {
-			return nil
+		switch {
+		case err != nil:
+			return block(stuck, dead.Pending(), err)
+		case dry:
+			_ = block(stuck, dead.Pending(), errDry)
 		}
-		return block(stuck, dead.Pending(), fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; by hand: %s",
-			err, dead.Path(), byHand(dead.Pending())))
+		return nil
 	})
 	for _, e := range busy {
+		if c.SkipBusy {
+			c.Log.Infof("left for later: what job %s (container %s) has left, on which a tool that it has started still works%s", e.Head.Job, e.Head.Container, processes(e.Commands()))
+			continue
+		}
 		err = errors.Join(err, block(stuck, e.Pending, fmt.Errorf("job %s (container %s) has ended, but a tool that it has started still runs%s: it is not ended by force, and nothing of the job is taken back before; journal %s",
 			e.Head.Job, e.Head.Container, processes(e.Commands()), e.Path)))
 	}
-	if areas, unknown := c.Node.Containers.Areas(); unknown != nil {
+	if c.Boot {
+		// A record beside the images is for later: prlctl says whose it is.
+	} else if areas, unknown := c.Node.Containers.Areas(); unknown != nil {
 		err = errors.Join(err, unknown)
 	} else {
 		err = errors.Join(err, c.strangers(ctx, dry, stuck, filepath.Join(areas, "*")))
@@ -112,16 +115,19 @@ func (c Cleaner) nothing() bool {
 	return err == nil && len(records) == 0
 }
 
+// errDry is why something is left after a sweep that only tells.
+var errDry = errors.New("nothing is taken back in a dry run")
+
 // settleTries is how often a sweep looks whether the tools of a dead job have ended.
 const settleTries = 120
 
 // settle waits for tools that dead jobs have started and that still run. It returns
 // the journals of those that do not come to an end soon.
-func (c Cleaner) settle(ctx context.Context, journals string, dry bool) []undo.Entry {
+func (c Cleaner) settle(ctx context.Context, journals string, once bool) []undo.Entry {
 	for n := 0; ; n++ {
 		list, _ := undo.List(journals) // what cannot be read, undo.Sweep reports
 		list = slices.DeleteFunc(list, func(e undo.Entry) bool { return !e.Live || !e.Ended })
-		if len(list) == 0 || dry || n == settleTries {
+		if len(list) == 0 || once || n == settleTries {
 			return list
 		}
 		if n == 0 {
@@ -288,11 +294,21 @@ func (c Cleaner) destroyed(ctx context.Context, s undo.Step) bool {
 }
 
 func (c Cleaner) registered(ctx context.Context, uuid string) (bool, error) {
+	k, err := c.container(ctx, uuid)
+	return k.UUID != "", err
+}
+
+// container looks a container up. It returns none, without an error, if the node
+// has none of this UUID.
+func (c Cleaner) container(ctx context.Context, uuid string) (prlctl.Container, error) {
 	list, err := c.Node.Containers.List(ctx)
 	if err != nil {
-		return false, fmt.Errorf("is container %s registered? %w", uuid, err)
+		return prlctl.Container{}, fmt.Errorf("is container %s registered? %w", uuid, err)
 	}
-	return slices.ContainsFunc(list, func(k prlctl.Container) bool { return k.UUID == uuid }), nil
+	if i := slices.IndexFunc(list, func(k prlctl.Container) bool { return k.UUID == uuid }); i >= 0 {
+		return list[i], nil
+	}
+	return prlctl.Container{}, nil
 }
 
 // markName is a file by which a private area is known to be made by a restore

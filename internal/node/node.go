@@ -40,7 +40,7 @@ func New(log *logrus.Entry) (fdplugin.Node, ploop.Client) {
 	containers, disks := prlctl.Client{Runner: r}, ploop.Client{Runner: r}
 	return fdplugin.Node{
 		Containers: containers, Registry: containers, Snapshots: disks, Images: disks,
-		State: fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile,
+		State: fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile, Uptime: fdplugin.UptimeFile,
 		Keep:   kept.Store,
 		Finish: func() error { return finish(r) },
 	}, disks
