@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -26,6 +28,9 @@ type app struct {
 	uid            int
 	stdout, stderr io.Writer
 	log            *logrus.Entry
+	// now and pause are the clock that recover --wait looks at.
+	now   func() time.Time
+	pause func(time.Duration)
 }
 
 // newApp puts the real node together, as the plugin does in the daemon.
@@ -38,6 +43,7 @@ func newApp(stdout, stderr io.Writer) app {
 		check:   newChecker(),
 		uid:     os.Geteuid(),
 		stdout:  stdout, stderr: stderr, log: log,
+		now: time.Now, pause: time.Sleep,
 	}
 }
 
@@ -60,4 +66,15 @@ func (plain) Format(e *logrus.Entry) ([]byte, error) {
 		level = e.Level.String() + ": "
 	}
 	return fmt.Appendf(nil, "vz7ct: %s%s\n", level, strings.ReplaceAll(e.Message, "\n", "; ")), nil
+}
+
+// once writes a message as plain does, unless it has written it before.
+type once struct{ said *sync.Map }
+
+func (o once) Format(e *logrus.Entry) ([]byte, error) {
+	line, err := plain{}.Format(e)
+	if _, before := o.said.LoadOrStore(string(line), true); before {
+		return nil, err
+	}
+	return line, err
 }

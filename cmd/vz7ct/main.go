@@ -30,16 +30,26 @@ const (
 const help = `vz7ct - companion of the vz7ct plugin for the File Daemons of Bareos and Bacula
 
 Usage:
-  vz7ct recover [--dry-run]   take back what dead jobs have left on this node
-  vz7ct list [--json]         containers, their disks, and whose the snapshots are
-  vz7ct status [--json]       what jobs have under way, and what dead ones have left
-  vz7ct check                 is this node ready? Each finding with its cure
+  vz7ct recover             take back what dead jobs have left on this node
+  vz7ct recover --dry-run   only tell what would be taken back
+  vz7ct recover --boot      only what must be gone before containers start
+  vz7ct recover --wait      try again until nothing is left, for 24 hours at most
+  vz7ct list [--json]       containers, their disks, and whose the snapshots are
+  vz7ct status [--json]     what jobs have under way, and what dead ones have left
+  vz7ct check               is this node ready? Each finding with its cure
   vz7ct --help | --version
 
 recover unmounts and merges what the journals of dead jobs name, and nothing else.
-It is safe beside running jobs: theirs is left alone. With --dry-run it only tells
-what it would do. What could not be taken back is named, with the commands that do
-it by hand; it stays in the journal, and every later job and recover tries again.
+It is safe beside running jobs: theirs is left alone. What could not be taken back
+is named, with the commands that do it by hand; it stays in the journal, and every
+later job and recover tries again.
+
+recover --boot unmounts, and removes mount directories and lock files. It merges
+nothing, so that no container waits for it, and needs no prlctl. What it leaves for
+later is named.
+
+recover --wait tries every 30 seconds, and says nothing twice. It does not wait for
+running jobs. What a tool of a dead job still works on is left alone until that ends.
 
 list marks disks that are not safe to snapshot. A snapshot is "ours" if a journal
 names it, or if it is mounted under a name that only this plugin gives. "other" are
@@ -55,7 +65,10 @@ All but check must be run as root; check run by somebody else sees less.
 
 Exit status:
   recover   0  nothing of a dead job is left     1  something is, or could not be read
-            (with --dry-run: 1 if something would be taken back)
+  --dry-run 0  nothing would be taken back       1  something would be
+  --boot    0  nothing that must be gone is left 1  something is, or could not be read
+  --wait    0  nothing of a dead job is left     1  something is after 24 hours, or
+                                                    could not be read
   list      0  all could be read                 1  something could not
   status    0  all could be read                 1  something could not
   check     0  no line begins with FAIL          1  at least one does
@@ -76,22 +89,22 @@ func (a app) run(args []string) int {
 			fmt.Fprintf(a.stdout, "vz7ct %s\n", version)
 			return done
 		case "recover":
-			var dry bool
-			if dry, err = option(rest, "dry-run"); err == nil {
-				return a.asRoot(func() int { return a.takeBack(dry) })
+			var how string
+			if how, err = option(rest, dryRun, atBoot, waiting); err == nil {
+				return a.asRoot(func() int { return a.recover(how) })
 			}
 		case "list":
-			var asJSON bool
-			if asJSON, err = option(rest, "json"); err == nil {
-				return a.asRoot(func() int { return a.list(asJSON) })
+			var as string
+			if as, err = option(rest, asJSON); err == nil {
+				return a.asRoot(func() int { return a.list(as == asJSON) })
 			}
 		case "status":
-			var asJSON bool
-			if asJSON, err = option(rest, "json"); err == nil {
-				return a.asRoot(func() int { return a.status(asJSON) })
+			var as string
+			if as, err = option(rest, asJSON); err == nil {
+				return a.asRoot(func() int { return a.status(as == asJSON) })
 			}
 		case "check":
-			if _, err = option(rest, ""); err == nil {
+			if _, err = option(rest); err == nil {
 				return a.check.report(a.stdout)
 			}
 		default:
@@ -106,21 +119,38 @@ func (a app) run(args []string) int {
 	return misuse
 }
 
-// option parses the arguments of a command that knows one switch, or none if
-// name is "".
-func option(args []string, name string) (set bool, err error) {
+// The switches of the commands.
+const (
+	dryRun  = "dry-run"
+	atBoot  = "boot"
+	waiting = "wait"
+	asJSON  = "json"
+)
+
+// option parses the arguments of a command that knows these switches, of which
+// one can be given. It returns that, or "".
+func option(args []string, names ...string) (given string, err error) {
 	flags := flag.NewFlagSet("", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	if name != "" {
-		flags.BoolVar(&set, name, false, "")
+	set := make([]bool, len(names))
+	for i, name := range names {
+		flags.BoolVar(&set[i], name, false, "")
 	}
 	if err := flags.Parse(args); err != nil {
-		return false, err
+		return "", err
 	}
 	if flags.NArg() > 0 {
-		return false, fmt.Errorf("unknown argument %q", flags.Arg(0))
+		return "", fmt.Errorf("unknown argument %q", flags.Arg(0))
 	}
-	return set, nil
+	for i, name := range names {
+		switch {
+		case set[i] && given != "":
+			return "", fmt.Errorf("--%s and --%s cannot be used together", given, name)
+		case set[i]:
+			given = name
+		}
+	}
+	return given, nil
 }
 
 // asRoot refuses to work with the half of a node that others may see.

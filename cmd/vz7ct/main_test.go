@@ -26,6 +26,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"recover", "backup.1"}, misuse, "", `unknown argument "backup.1"`},
 		{[]string{"recover", "--dry-run", "x"}, misuse, "", `unknown argument "x"`},
 		{[]string{"recover", "--dry-run=maybe"}, misuse, "", "invalid boolean value"},
+		{[]string{"recover", "--boot", "--wait"}, misuse, "", "--boot and --wait cannot be used together"},
+		{[]string{"recover", "--wait", "--dry-run"}, misuse, "", "--dry-run and --wait cannot be used together"},
+		{[]string{"recover", "--json"}, misuse, "", "flag provided but not defined: -json"},
+		{[]string{"list", "--wait"}, misuse, "", "flag provided but not defined: -wait"},
 		{[]string{"check", "--json"}, misuse, "", "flag provided but not defined"},
 		{[]string{"status", "--dry-run"}, misuse, "", "flag provided but not defined"},
 	} {
@@ -38,7 +42,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelpNamesAllExitStatuses(t *testing.T) {
-	has(t, "help", help, "Exit status:", "recover   0", "list      0", "status    0", "check     0", "2  wrong use")
+	has(t, "help", help, "Exit status:", "recover   0", "--dry-run 0", "--boot    0", "--wait    0", "list      0", "status    0", "check     0", "2  wrong use")
 	for line := range strings.SplitSeq(help, "\n") {
 		if len(line) > 90 {
 			t.Errorf("help has a line of %d characters: %s", len(line), line)
@@ -59,7 +63,7 @@ func TestOnlyRootSeesTheNode(t *testing.T) {
 // The real node is put together with every tool that recovery calls.
 func TestNewApp(t *testing.T) {
 	a := newApp(&bytes.Buffer{}, &bytes.Buffer{})
-	if a.node.Containers == nil || a.node.Snapshots == nil || a.node.Images == nil || a.devices == nil || a.check.runner == nil || a.check.release == "" {
+	if a.node.Containers == nil || a.node.Snapshots == nil || a.node.Images == nil || a.devices == nil || a.check.runner == nil || a.check.release == "" || a.now == nil || a.pause == nil {
 		t.Errorf("newApp = %+v", a)
 	}
 	if a.check.root != "" || a.check.owner != 0 || a.node.State != "/var/lib/vz7ct" {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
@@ -35,6 +36,9 @@ type fakeNode struct {
 	fail map[string]error
 	// owner is what .owner says if another node has the container.
 	owner string
+	// clock goes on when the program pauses, of which paused, if set, is told.
+	clock  time.Time
+	paused func()
 }
 
 var (
@@ -153,6 +157,13 @@ func (n *fakeNode) run(args ...string) (status int, stdout, stderr string) {
 		node:    fdplugin.Node{Containers: n, Snapshots: n, Images: n, State: n.path("state"), Mounts: n.path("mnt")},
 		devices: func(context.Context) ([]ploop.Device, error) { return n.devices, n.fail["devices"] },
 		stdout:  &out, stderr: &log, log: newLog(&log),
+		now: func() time.Time { return n.clock },
+		pause: func(d time.Duration) {
+			n.clock = n.clock.Add(d)
+			if n.paused != nil {
+				n.paused()
+			}
+		},
 	}
 	status = a.run(args)
 	return status, out.String(), log.String()

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -101,5 +102,25 @@ func TestRecoverOfBadJournals(t *testing.T) {
 	status, _, log = none.run("recover")
 	if made, err := os.ReadDir(none.dir); status != done || err != nil || len(made) > 0 {
 		t.Errorf("recover on a node without state = %d, %s, made %v", status, log, made)
+	}
+}
+
+// Only the record beside the images tells of the snapshot: the journals were lost.
+func TestRecoverWithoutAJournal(t *testing.T) {
+	n := webNode(t)
+	must(t, n.write(n.descriptor("root.hdd"), true))
+	put(t, filepath.Dir(n.descriptor("root.hdd"))+"/.vz7ct-snapshot-"+shotID,
+		`{"vz7ct_snapshot":1,"snapshot":"`+shotID+`","container":"`+webID+`","journal":"lost","node":"n1","job":"backup.1","started":"then"}`)
+	for _, boot := range []string{"--boot", "--dry-run"} {
+		status, _, log := n.run("recover", boot)
+		if want := map[string]int{"--boot": done, "--dry-run": failed}[boot]; status != want || len(n.calls) > 0 {
+			t.Errorf("recover %s = %d, calls %q, want %d and none\n%s", boot, status, n.calls, want, log)
+		}
+	}
+	n.fail["merge"] = errors.New("exit status 17")
+	n.paused = func() { delete(n.fail, "merge") }
+	status, _, log := n.run("recover", "--wait")
+	if want := []string{"merge " + shotID, "merge " + shotID}; status != done || !reflect.DeepEqual(n.calls, want) {
+		t.Errorf("recover --wait = %d, calls %q, want %q\n%s", status, n.calls, want, log)
 	}
 }
