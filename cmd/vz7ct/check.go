@@ -101,6 +101,7 @@ func (c *checker) findings() []finding {
 	c.stateDir()
 	c.mountDir()
 	c.daemons()
+	c.boot()
 	return c.found
 }
 

@@ -61,12 +61,14 @@ func readyNode(t *testing.T) *checker {
 	}
 	must(t, os.MkdirAll(filepath.Join(root, "var/lib/vz7ct"), 0o700))
 	must(t, os.MkdirAll(filepath.Join(root, "mnt"), 0o755))
+	c := &checker{root: root, owner: os.Getuid(), release: "3.10.0-1160.90.1.vz7.200.7", runner: tools{ploop: "ploop-7.0.280-1.vz7"}}
+	installUnits(t, c)
 	for _, pid := range []string{"self", "4711"} {
 		must(t, os.MkdirAll(filepath.Join(root, "proc", pid, "ns"), 0o755))
 		must(t, os.Symlink("mnt:[1]", filepath.Join(root, "proc", pid, "ns/mnt")))
 		must(t, os.Symlink("pid:[1]", filepath.Join(root, "proc", pid, "ns/pid")))
 	}
-	return &checker{root: root, owner: os.Getuid(), release: "3.10.0-1160.90.1.vz7.200.7", runner: tools{ploop: "ploop-7.0.280-1.vz7"}}
+	return c
 }
 
 func (c *checker) path(name string) string { return filepath.Join(c.root, name) }
@@ -83,7 +85,8 @@ func TestCheckOfAReadyNode(t *testing.T) {
 	}
 	has(t, "check", out.String(), "(prlctl-7.0.226-1.vz7) answers, containers: 1", "(ploop-7.0.280-1.vz7) answers, open devices: 1", "kernel 3.10.0",
 		"private areas below /vz/private, roots below /vz/root", "state directory ", "/mnt/bareos will be made", "Plugin Names = vz7ct", "is a regular file (mode 0755)",
-		"nothing in it hides mounts", "KillMode=control-group; a ploop at work is in a scope of its own", "bareos-fd runs (process 4711), in the node's mount namespace")
+		"nothing in it hides mounts", "KillMode=control-group; a ploop at work is in a scope of its own", "bareos-fd runs (process 4711), in the node's mount namespace",
+		"vz7ct-boot.service is enabled and starts /usr/bin/vz7ct recover --boot", "vz7ct-recover.timer is enabled and starts /usr/bin/vz7ct recover")
 }
 
 // edit puts a node out of order. It is told of by a line that begins with want.

@@ -25,25 +25,16 @@ var unitDirs = []string{"etc/systemd/system", "run/systemd/system", "usr/local/l
 func readUnit(root, name string) (unit, error) {
 	u := unit{name: name, settings: map[string][]string{}}
 	file := name + ".service"
-	for _, dir := range unitDirs {
-		path := filepath.Join(root+"/", dir, file)
-		data, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return u, err
-		}
-		if to, err := os.Readlink(path); err == nil && to == os.DevNull {
-			return u, nil
-		}
-		u.path = path
-		u.read(string(data))
-		break
-	}
-	if u.path == "" {
+	path, masked := findUnit(root, file)
+	if path == "" || masked {
 		return u, nil
 	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return u, err
+	}
+	u.path = path
+	u.read(string(data))
 	// Of drop-ins with one name the one in the first directory counts; all are
 	// read in the order of their names.
 	dropins := map[string]string{}
@@ -68,6 +59,19 @@ func readUnit(root, name string) (unit, error) {
 		u.read(string(data))
 	}
 	return u, nil
+}
+
+// findUnit returns the file of a unit below root that counts, "" if there is none.
+func findUnit(root, file string) (path string, masked bool) {
+	for _, dir := range unitDirs {
+		path := filepath.Join(root+"/", dir, file)
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		to, err := os.Readlink(path)
+		return path, err == nil && to == os.DevNull
+	}
+	return "", false
 }
 
 // read adds the settings of one file. An empty one takes back those before it.
