@@ -12,7 +12,7 @@ gcc libc6-dev binutils
 bacula-common bacula-common-sqlite3 bacula-director bacula-director-sqlite3 bacula-sd bacula-fd bacula-console
 dbconfig-no-thanks sqlite3
 rsync quota openssl util-linux shellcheck ca-certificates
-systemd"
+systemd mandoc man-db"
 
 missing=""
 for p in $packages; do
