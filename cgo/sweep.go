@@ -7,14 +7,12 @@ import "C"
 
 import (
 	"context"
-	"fmt"
-	"os"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/node"
+	"github.com/bareos-contrib/vz7ct/internal/syslog"
 )
 
 // goSweep takes back what dead jobs have left on the node, on a thread of its own
@@ -42,22 +40,6 @@ func goSweep() {
 func systemLog() *logrus.Entry {
 	l := logrus.New()
 	l.SetFormatter(&logrus.TextFormatter{DisableColors: true, DisableTimestamp: true})
-	l.SetOutput(devLog{})
+	l.SetOutput(syslog.Writer("vz7ct-fd"))
 	return logrus.NewEntry(l)
-}
-
-// devLog writes each line as a message to /dev/log, as syslog(3) does. Package
-// log/syslog would bring package net, and with it the C library's resolver.
-type devLog struct{}
-
-func (devLog) Write(line []byte) (int, error) {
-	const noticeOfADaemon = 3<<3 | 5 // LOG_DAEMON|LOG_NOTICE
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return len(line), nil
-	}
-	defer unix.Close(fd)
-	text := fmt.Sprintf("<%d>vz7ct-fd[%d]: %s", noticeOfADaemon, os.Getpid(), line)
-	_ = unix.Sendto(fd, []byte(text), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, &unix.SockaddrUnix{Name: "/dev/log"})
-	return len(line), nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/node"
+	"github.com/bareos-contrib/vz7ct/internal/syslog"
 	"github.com/bareos-contrib/vz7ct/ploop"
 )
 
@@ -28,6 +29,7 @@ type app struct {
 	uid            int
 	stdout, stderr io.Writer
 	log            *logrus.Entry
+	syslog         io.Writer
 	// now and pause are the clock that recover --wait looks at.
 	now   func() time.Time
 	pause func(time.Duration)
@@ -42,7 +44,7 @@ func newApp(stdout, stderr io.Writer) app {
 		devices: disks.Devices,
 		check:   newChecker(),
 		uid:     os.Geteuid(),
-		stdout:  stdout, stderr: stderr, log: log,
+		stdout:  stdout, stderr: stderr, log: log, syslog: syslog.Writer("vz7ct"),
 		now: time.Now, pause: time.Sleep,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,7 +157,7 @@ func (n *fakeNode) run(args ...string) (status int, stdout, stderr string) {
 	a := app{
 		node:    fdplugin.Node{Containers: n, Snapshots: n, Images: n, State: n.path("state"), Mounts: n.path("mnt")},
 		devices: func(context.Context) ([]ploop.Device, error) { return n.devices, n.fail["devices"] },
-		stdout:  &out, stderr: &log, log: newLog(&log),
+		stdout:  &out, stderr: &log, log: newLog(&log), syslog: io.Discard,
 		now: func() time.Time { return n.clock },
 		pause: func(d time.Duration) {
 			n.clock = n.clock.Add(d)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os/signal"
 	"strings"
 	"sync"
@@ -48,6 +49,8 @@ const (
 // wait sweeps until nothing of dead jobs is left that time may help with.
 func (a app) wait(c fdplugin.Cleaner) int {
 	a.log.Logger.SetFormatter(once{&sync.Map{}})
+	// A job that starts it in the background lets nobody read what it says.
+	a.log.Logger.SetOutput(io.MultiWriter(a.syslog, a.stderr))
 	c.SkipBusy = true
 	for end := a.now().Add(waitLimit); ; a.rest() {
 		left, ok := a.sweep(c, false)
