@@ -62,6 +62,9 @@ func (b *backup) begin() error {
 	if err := b.job.lock(b.opts, b.container.UUID, b.opts.BlockCompact); err != nil {
 		return err
 	}
+	if err := b.job.lockContainer(b.opts, b.container.UUID, b.place.Lock); err != nil {
+		return err
+	}
 	// A wait for locks may have been long.
 	if err := b.find(); err != nil {
 		return err

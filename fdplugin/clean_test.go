@@ -196,10 +196,10 @@ func TestRemoveTreeWithAMount(t *testing.T) {
 
 func TestByHand(t *testing.T) {
 	steps := []undo.Step{
-		{Do: undo.MadeLink, Dir: "/tmp/l.lock"}, {Do: undo.MadeTree, Dir: "/vz/private/x", Container: webID}, {Do: undo.MadeDir, Dir: "/mnt/bareos/m"},
+		{Do: undo.MadeLink, Dir: "/tmp/l.lock"}, {Do: undo.LockedContainer, Dir: "/vz/lock/x.lck", Mark: "m"}, {Do: undo.MadeTree, Dir: "/vz/private/x", Container: webID}, {Do: undo.MadeDir, Dir: "/mnt/bareos/m"},
 		{Do: undo.MadeSnapshot, Descriptor: "/d/DiskDescriptor.xml", Snapshot: oldID}, {Do: undo.Mounted, Snapshot: oldID, Dir: "/mnt/bareos/m"},
 	}
-	want := "ploop umount -m /mnt/bareos/m; ploop snapshot-delete -u {" + oldID + "} /d/DiskDescriptor.xml; rmdir /mnt/bareos/m; rm -rf /vz/private/x (only if /vz/private/x/.vz7ct-restore is there and no node has container " + webID + "); rm /tmp/l.lock"
+	want := "ploop umount -m /mnt/bareos/m; ploop snapshot-delete -u {" + oldID + "} /d/DiskDescriptor.xml; rmdir /mnt/bareos/m; rm -rf /vz/private/x (only if /vz/private/x/.vz7ct-restore is there and no node has container " + webID + "); rm /vz/lock/x.lck (only if its last line has m); rm /tmp/l.lock"
 	if got := byHand(steps); got != want {
 		t.Errorf("byHand = %s, want %s", got, want)
 	}
@@ -234,7 +234,13 @@ func crashAt(t *testing.T, n *fakeNode, at int) string {
 	j.mu.TryLock()
 	j.backup.watch.stop()
 	j.backup.release()
+	locked, lockErr := os.ReadFile(n.place.Lock)
 	j.unlock()
+	if lockErr == nil {
+		// It stays, and another process has the dead one's number by now.
+		_, rest, _ := strings.Cut(string(locked), "\n")
+		put(t, n.place.Lock, fmt.Sprintf("%d\n%s", os.Getppid(), rest))
+	}
 	must(t, j.journal.Forget(func(undo.Step) bool { return true }))
 	must(t, j.journal.Close())
 	j.journal, j.backup = nil, nil

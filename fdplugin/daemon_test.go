@@ -74,7 +74,7 @@ func webNode(t *testing.T) *fakeNode {
 	conf, err := prlctl.ReadConfig(filepath.Join(private, "ve.conf"))
 	must(t, err)
 	n.list = []prlctl.Container{{UUID: oldID, Name: "old", State: "stopped"}, {UUID: webID, Name: "web", State: "running"}}
-	n.place = prlctl.Place{CTID: webID, Private: private, Root: n.path("root/" + webID), Config: conf}
+	n.place = prlctl.Place{CTID: webID, Private: private, Root: n.path("root/" + webID), Lock: n.path("vzlock/" + webID + ".lck"), Config: conf}
 	return n
 }
 

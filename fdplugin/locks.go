@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -39,6 +40,52 @@ func (j *Job) lock(o Options, uuid string, compact bool) error {
 	}
 	// Shared: pcompact wants it alone, and jobs of several daemons may have it.
 	return j.hold(o, "pcompact", func() (*lock.Held, error) { return lock.Shared(j.Node.Compact) })
+}
+
+// lockContainer takes Virtuozzo's own lock of the container, as prlctl backup
+// does: from then on prlctl and vzctl refuse to stop, change, snapshot, migrate
+// or destroy it. The job's own lock of the container is held, so no other job of
+// ours has this one. Where it cannot be taken at all the job goes on without it.
+func (j *Job) lockContainer(o Options, uuid, path string) error {
+	mark, err := newUUID()
+	if err != nil {
+		return err
+	}
+	err = j.hold(o, "Virtuozzo's lock of container "+uuid, func() (*lock.Held, error) {
+		if path == "" {
+			return nil, &lock.UnusableError{Err: errors.New("LOCKDIR in vz.conf is no absolute path")}
+		}
+		return lock.Virtuozzo(path, mark, func() error {
+			return j.journal.Intend(undo.Step{Do: undo.LockedContainer, Dir: path, Mark: mark, Container: uuid})
+		})
+	})
+	var unusable *lock.UnusableError
+	if errors.As(err, &unusable) {
+		j.Log.Warnf("Virtuozzo's lock of container %s is not taken: %v; prlctl and vzctl may stop, change or destroy the container while this job runs. See LOCKDIR in /etc/vz/vz.conf",
+			uuid, unusable)
+		return nil
+	}
+	return err
+}
+
+// relock takes Virtuozzo's lock again after a start of the container, which it
+// lets through and which removes it in the end. It may be called on any thread: if
+// the job is in a call, or somebody else has the lock just now, the next time does.
+func (j *Job) relock() {
+	if !j.mu.TryLock() {
+		return
+	}
+	defer j.mu.Unlock()
+	for _, h := range j.locks {
+		again, err := h.Retake()
+		var held *lock.HeldError
+		switch {
+		case again:
+			j.Log.Infof("%s has been removed, by a start of the container that it has let through: it is taken again", h.what)
+		case err != nil && !errors.As(err, &held):
+			j.Log.Warnf("%s has been removed, by a start of the container that it has let through, and cannot be taken again: %v", h.what, err)
+		}
+	}
 }
 
 // held is one lock of the job.

@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -51,6 +52,75 @@ func TestLocksOfABackup(t *testing.T) {
 	}
 	if left := n.left(t); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// As far as prlctl and vzctl are concerned, prlctl backup is at work.
+func TestVirtuozzosLock(t *testing.T) {
+	n := webNode(t)
+	j, _ := n.job(t, bareos)
+	n.at = func(int) {
+		switch step := n.calls[len(n.calls)-1]; step {
+		case "snapshot", "mount", "unmount", "merge":
+			if b, err := os.ReadFile(n.place.Lock); err != nil || !strings.HasPrefix(string(b), fmt.Sprintf("%d\nBacking up\n", os.Getpid())) {
+				t.Errorf("at %s the lock is %q, %v", step, b, err)
+			}
+		}
+	}
+	must(t, j.StartBackup(cmd))
+	// A start is let through, and removes the file in the end.
+	must(t, os.Remove(n.place.Lock))
+	j.relock()
+	if b, err := os.ReadFile(n.place.Lock); err != nil || !strings.Contains(string(b), "\nBacking up\n") {
+		t.Errorf("after a start the lock is %q, %v", b, err)
+	}
+	// Somebody else may be quicker: then it is his, also at the end.
+	must(t, os.Remove(n.place.Lock))
+	theirs := fmt.Sprintf("%d\nstopping\n", os.Getppid())
+	put(t, n.place.Lock, theirs)
+	j.relock()
+	n.at = nil
+	if list, err := save(j); err != nil || len(list) < 20 {
+		t.Errorf("save = %d entries, %v", len(list), err)
+	}
+	if b, err := os.ReadFile(n.place.Lock); err != nil || string(b) != theirs {
+		t.Errorf("another's lock is %q, %v, want %q", b, err, theirs)
+	}
+
+	// Another's is waited for and named.
+	before := len(n.calls)
+	_, log, err := run(t, n, cmd+":lock_wait=1ns")
+	if got := log.all("fatal"); err == nil || !strings.Contains(got, "Virtuozzo's lock of container "+webID+": ") || !strings.Contains(got, `status "stopping", still after 1ns`) {
+		t.Errorf("a job beside a stop = %v, %q", err, got)
+	}
+	if got := strings.Join(n.calls[before:], " "); strings.Contains(got, "snapshot") {
+		t.Errorf("it has done %s", got)
+	}
+	must(t, os.Remove(n.place.Lock))
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// Where Virtuozzo's lock cannot be had the job goes on, and says why.
+func TestWithoutVirtuozzosLock(t *testing.T) {
+	for what, tt := range map[string]struct {
+		spoil func(n *fakeNode)
+		want  string
+	}{
+		"no directory": {func(n *fakeNode) { must(t, os.Remove(n.path("vzlock"))) }, "no such file or directory"},
+		"no LOCKDIR":   {func(n *fakeNode) { n.place.Lock = "" }, "LOCKDIR in vz.conf is no absolute path"},
+		"planted link": {func(n *fakeNode) { must(t, os.Symlink("/etc/passwd", n.place.Lock)) }, "too many levels of symbolic links"},
+	} {
+		n := webNode(t)
+		tt.spoil(n)
+		_, log, err := run(t, n, cmd)
+		if got := log.all("warning"); err != nil || strings.Count(got, "Virtuozzo's lock of container "+webID+" is not taken: ") != 1 || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %v, said %q, want %q", what, err, got, tt.want)
+		}
+		if got := log.all("error"); got != "" {
+			t.Errorf("%s: said %q", what, got)
+		}
 	}
 }
 

@@ -72,7 +72,7 @@ var (
 func emptyNode(t *testing.T) *fakeNode {
 	t.Helper()
 	n := &fakeNode{dir: t.TempDir(), shots: map[string]string{}, mounts: map[string]string{}, trees: map[string]string{}}
-	for _, d := range []string{"conf", "mnt", "private", "root"} {
+	for _, d := range []string{"conf", "mnt", "vzlock", "private", "root"} {
 		must(t, os.Mkdir(filepath.Join(n.dir, d), 0o755))
 	}
 	put(t, n.path("uptime"), "100000.00 300000.00\n")
@@ -344,10 +344,10 @@ func openBelow(dir string) []string {
 func (n *fakeNode) left(t *testing.T) []string {
 	t.Helper()
 	var left []string
-	for _, dir := range []string{"state", "mnt"} {
+	for _, dir := range []string{"state", "mnt", "vzlock"} {
 		must(t, filepath.WalkDir(n.path(dir), func(p string, d os.DirEntry, err error) error {
 			switch rel, _ := filepath.Rel(n.dir, p); rel {
-			case "state", "mnt", "mnt/other", "state/journal", "state/locks":
+			case "state", "vzlock", "mnt", "mnt/other", "state/journal", "state/locks":
 				return nil
 			case "state/descriptors":
 				return filepath.SkipDir // copies that stay

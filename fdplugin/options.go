@@ -130,7 +130,7 @@ func options() []option {
 		},
 		{
 			key: "lock_wait", valid: "a time such as 30m, 2h, or a number of seconds; 0 waits without limit", def: "0",
-			help: "How long to wait for lockfile, for another job on the same container, and for pcompact.",
+			help: "How long to wait for lockfile, for another job on the same container, for pcompact, and for Virtuozzo's lock of the container.",
 			set:  func(o *Options, v string) (err error) { o.LockWait, err = parseTime(v); return err },
 		},
 		{

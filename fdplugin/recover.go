@@ -206,6 +206,8 @@ func DescribeStep(s undo.Step) string {
 		return "private area " + s.Dir + " of an incomplete restore"
 	case undo.MadeLink:
 		return "lock file " + s.Dir
+	case undo.LockedContainer:
+		return "Virtuozzo's lock " + s.Dir
 	default:
 		return "step " + string(s.Do) + ", which this release does not know"
 	}
@@ -243,6 +245,8 @@ func (c Cleaner) undo(ctx context.Context, s undo.Step) error {
 			return err
 		}
 		return nil
+	case undo.LockedContainer:
+		return lock.RemoveVirtuozzo(s.Dir, s.Mark)
 	default:
 		return fmt.Errorf("step %q in the journal is not known to this release", s.Do)
 	}
@@ -406,6 +410,8 @@ func byHand(steps []undo.Step) string {
 			cmds = append(cmds, fmt.Sprintf("rm -rf %s (only if %[1]s/%s is there and no node has container %s)", s.Dir, markName, s.Container))
 		case undo.MadeLink:
 			cmds = append(cmds, "rm "+s.Dir)
+		case undo.LockedContainer:
+			cmds = append(cmds, fmt.Sprintf("rm %s (only if its last line has %s)", s.Dir, s.Mark))
 		}
 	}
 	return strings.Join(cmds, "; ")

@@ -68,6 +68,9 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 	if err := j.lock(o, c.UUID, false); err != nil {
 		return nil, err
 	}
+	if err := j.lockContainer(o, c.UUID, place.Lock); err != nil {
+		return nil, err
+	}
 	t := &runningContainer{job: j, container: c}
 	root, err := t.open(place)
 	if err != nil {

@@ -85,6 +85,9 @@ func TestFilesComeBackIntoARunningContainer(t *testing.T) {
 		if err := play(j, fileCmd, where, files); err != nil {
 			t.Fatal(err, log.all())
 		}
+		if b, err := os.ReadFile(n.place.Lock); err != nil || !strings.Contains(string(b), "\nBacking up\n") {
+			t.Errorf("Virtuozzo's lock while files are restored = %q, %v", b, err)
+		}
 		j.EndRestore(Good)
 		got := look(t, filepath.Join(root, at))
 		for name, want := range map[string]string{

@@ -47,7 +47,8 @@ func roomFor(v *volume, m MinFree, merge uint64) error {
 
 // watch looks at the free space while a snapshot exists. If it gets low, it ends
 // the snapshot before the containers get I/O errors, even if the daemon waits
-// for a volume just then; the job fails at its next call.
+// for a volume just then; the job fails at its next call. It also takes
+// Virtuozzo's lock again when a start has removed it.
 type watch struct {
 	quit, done chan struct{}
 }
@@ -72,6 +73,7 @@ func watchRoom(b *backup) *watch {
 			case <-w.quit:
 				return
 			case <-tick.C:
+				b.job.relock()
 				if b.look() {
 					return
 				}

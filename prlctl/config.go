@@ -19,6 +19,19 @@ type Config struct{ values map[string]string }
 // Get returns the value of key, "" if it is not set. The last assignment counts.
 func (c Config) Get(key string) string { return c.values[key] }
 
+// LockDir returns where Virtuozzo's tools lock containers by what vz.conf says, ""
+// if that is no absolute path.
+func (c Config) LockDir() string {
+	switch dir := c.Get("LOCKDIR"); {
+	case dir == "":
+		return "/vz/lock" // which the vz.conf of the package has
+	case !filepath.IsAbs(dir):
+		return ""
+	default:
+		return filepath.Clean(dir)
+	}
+}
+
 // maxConfig bounds what is read of a configuration file.
 const maxConfig = 1 << 20
 

@@ -41,6 +41,9 @@ type Place struct {
 	CTID string
 	// Private is the private area, Root the mount point of the root disk.
 	Private, Root string
+	// Lock is the file by which Virtuozzo's tools lock the container, "" if
+	// vz.conf has no usable LOCKDIR.
+	Lock string
 	// Config is what the container's ve.conf says.
 	Config Config
 }
@@ -178,6 +181,9 @@ func (c Client) place(private, ctid string) (Place, error) {
 	p.Root = expand(root, p.CTID)
 	if !filepath.IsAbs(p.Root) {
 		return Place{}, fmt.Errorf("%s: VE_ROOT %q is no absolute path", private, root)
+	}
+	if dir := node.LockDir(); dir != "" {
+		p.Lock = filepath.Join(dir, p.CTID+".lck")
 	}
 	return p, nil
 }

@@ -101,7 +101,7 @@ func TestDescribe(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || p.CTID != tt.ctid || p.Root != tt.root || p.Private != filepath.Join(dir, tt.home) {
+		if err != nil || p.CTID != tt.ctid || p.Root != tt.root || p.Private != filepath.Join(dir, tt.home) || p.Lock != "/vz/lock/"+tt.ctid+".lck" {
 			t.Errorf("Describe(%s) = %+v, %v, want %s and %s", tt.home, p, err, tt.ctid, tt.root)
 		}
 	}
@@ -113,6 +113,15 @@ func TestDescribe(t *testing.T) {
 	}
 	if got, err := c.PrivateFor("77"); err != nil || got != "/vz/private/77" {
 		t.Errorf("PrivateFor = %q, %v", got, err)
+	}
+}
+
+func TestLockDir(t *testing.T) {
+	for conf, want := range map[string]string{"": "/vz/lock", "LOCKDIR=": "/vz/lock", `LOCKDIR="/var/vz/"`: "/var/vz", "LOCKDIR=lock": ""} {
+		c, err := parseConfig(strings.NewReader(conf))
+		if got := c.LockDir(); err != nil || got != want {
+			t.Errorf("LockDir of %q = %q, %v, want %q", conf, got, err, want)
+		}
 	}
 }
 

@@ -46,7 +46,8 @@ func readyNode(t *testing.T) *checker {
 	root := t.TempDir()
 	for name, content := range map[string]string{
 		"usr/bin/prlctl": "", "usr/sbin/ploop": "", "usr/bin/rpm": "", "usr/bin/systemd-run": "",
-		"etc/vz/vz.conf":      "VE_PRIVATE=/vz/private/$VEID\nVE_ROOT=\"/vz/root/$VEID\"\n",
+		"etc/vz/vz.conf":      "VE_PRIVATE=/vz/private/$VEID\nVE_ROOT=\"/vz/root/$VEID\"\nLOCKDIR=/vz/lock\n",
+		"vz/lock/x":           "",
 		bareosConf:            "Client {\n  Plugin Directory = /plugins\n  Plugin Names = \"vz7ct\"\n}\n",
 		"plugins/vz7ct-fd.so": "x",
 		"usr/lib/systemd/system/bareos-fd.service": "[Service]\nUser=root\nExecStart=/usr/sbin/bareos-fd -f\n",
@@ -84,7 +85,7 @@ func TestCheckOfAReadyNode(t *testing.T) {
 		}
 	}
 	has(t, "check", out.String(), "(prlctl-7.0.226-1.vz7) answers, containers: 1", "(ploop-7.0.280-1.vz7) answers, open devices: 1", "kernel 3.10.0",
-		"private areas below /vz/private, roots below /vz/root", "state directory ", "/mnt/bareos will be made", "Plugin Names = vz7ct", "is a regular file (mode 0755)",
+		"private areas below /vz/private, roots below /vz/root", "containers are locked in /vz/lock", "state directory ", "/mnt/bareos will be made", "Plugin Names = vz7ct", "is a regular file (mode 0755)",
 		"nothing in it hides mounts", "KillMode=control-group; a ploop at work is in a scope of its own", "bareos-fd runs (process 4711), in the node's mount namespace",
 		"vz7ct-boot.service is enabled and starts /usr/bin/vz7ct recover --boot", "vz7ct-recover.timer is enabled and starts /usr/bin/vz7ct recover")
 }
@@ -163,6 +164,8 @@ func TestCheckOfTheNode(t *testing.T) {
 		{"no driver", remove("sys/module/ploop"), doubt, "driver is not loaded"},
 		{"no vz.conf", remove("etc/vz/vz.conf"), fault, "vz.conf"},
 		{"no VE_ROOT", write("etc/vz/vz.conf", "VE_PRIVATE=/vz/private/$VEID\n"), fault, "VE_ROOT"},
+		{"no lock directory", remove("vz/lock"), doubt, "LOCKDIR \"/vz/lock\" is no directory"},
+		{"LOCKDIR is relative", write("etc/vz/vz.conf", "VE_PRIVATE=/vz/private/$VEID\nVE_ROOT=/vz/root/$VEID\nLOCKDIR=lock\n"), doubt, "LOCKDIR \"\" is no directory"},
 		{"VE_PRIVATE is the same for all", write("etc/vz/vz.conf", "VE_PRIVATE=/vz/private\nVE_ROOT=/vz/root/$VEID\n"), fault, "VE_PRIVATE"},
 		{"no state", remove("var/lib/vz7ct"), fine, "will be made"},
 		{"no state, no place", func(t *testing.T, c *checker) { remove("var/lib")(t, c); write("var/lib", "")(t, c) }, fault, "not a directory"},

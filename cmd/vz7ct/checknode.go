@@ -126,6 +126,17 @@ func (c *checker) nodeConf() {
 		return
 	}
 	c.ok("vz.conf: private areas below %s, roots below %s", filepath.Dir(private), filepath.Dir(root))
+	node, err := client.Node()
+	if err != nil {
+		return // it has just been read
+	}
+	dir := node.LockDir()
+	if st, err := os.Stat(c.root + dir); dir == "" || err != nil || !st.IsDir() {
+		c.warn("set LOCKDIR=/vz/lock in it and make that directory, as the package vzctl does",
+			"vz.conf: LOCKDIR %q is no directory: nothing keeps prlctl and vzctl from a container while it is saved", dir)
+		return
+	}
+	c.ok("vz.conf: containers are locked in %s", dir)
 }
 
 func (c *checker) stateDir() {

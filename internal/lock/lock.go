@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 
 // Package lock holds files locked for the time of a job: an flock that vanishes
-// with the process, and beside an operator's lock file the "<path>.lock" that
-// Python's lockfile module makes, so that scripts and the Python plugin see it.
+// with the process; beside an operator's lock file the "<path>.lock" that
+// Python's lockfile module makes, so that scripts and the Python plugin see it;
+// and the file by which Virtuozzo's tools lock a container.
 //
 // No file is ever truncated, written over or reached through a link in its last
 // component: lock files lie in /tmp. Nothing here waits inside the kernel, since
@@ -36,10 +37,15 @@ type Held struct {
 	file   *os.File
 	remove bool
 	link   *link
+	// vz is set for Virtuozzo's lock of a container, and nothing else then.
+	vz *virtuozzo
 }
 
 // Release gives the lock up. It may be called on nil and twice.
 func (h *Held) Release() error {
+	if h != nil && h.vz != nil {
+		return h.vz.release()
+	}
 	if h == nil || h.file == nil {
 		return nil
 	}

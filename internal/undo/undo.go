@@ -40,6 +40,8 @@ const (
 	MadeTree Kind = "tree"
 	// MadeLink made the lock file Dir, as the Python lockfile module does.
 	MadeLink Kind = "lockfile"
+	// LockedContainer made Virtuozzo's lock file Dir of Container, with Mark in it.
+	LockedContainer Kind = "container lock"
 )
 
 // Step is one change of the node. Which fields count depends on Do.
@@ -50,7 +52,7 @@ type Step struct {
 	Descriptor string `json:"descriptor,omitempty"`
 	Snapshot   string `json:"snapshot,omitempty"`
 	Container  string `json:"container,omitempty"`
-	// Mark is what a made tree holds as a sign that it is still this job's.
+	// Mark is what a made tree or lock holds as a sign that it is still this job's.
 	Mark string `json:"mark,omitempty"`
 }
 

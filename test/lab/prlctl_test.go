@@ -101,10 +101,12 @@ func TestPrlctlLock(t *testing.T) {
 	l := up(t)
 	l.container()
 	file := "/vz/lock/" + ctUUID + ".lck"
-	l.sh("sleep 100 >/dev/null 2>&1 & printf '%s\\nMounting\\n' $! >" + file)
+	l.sh("sleep 100 >/dev/null 2>&1 & printf '%s\\nmounting\\n' $! >" + file)
 	l.want(255, "Cannot lock the Container", "prlctl", "start", "web")
-	l.sh("pid=$(head -n 1 " + file + "); printf '%s\\nBacking up\\n' $pid >" + file)
-	l.in("prlctl", "start", "web") // a start is let through while a backup holds the lock
+	l.sh("pid=$(head -n 1 " + file + "); printf '%s\\nBacking up\\n' $pid >" + file + "; cp " + file + " /run/lock.kept")
+	l.want(255, "Cannot lock the Container", "prlctl", "stop", "web")
+	l.in("prlctl", "start", "web") // a start is let through while a backup holds the lock, and removes it
+	l.sh("! test -e " + file + " && mv /run/lock.kept " + file)
 	l.want(255, "Cannot lock the Container", "prlctl", "stop", "web")
 	l.sh("pid=$(head -n 1 " + file + "); kill $pid; while [ -d /proc/$pid ]; do sleep 0.1; done")
 	l.in("prlctl", "stop", "web") // the lock is stale

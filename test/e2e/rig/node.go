@@ -164,6 +164,7 @@ func (n *Node) Leftovers() ([]string, error) {
 		"device":    `ploop list | grep vz7ct- || true`,
 		"state":     `find /var/lib/vz7ct -mindepth 1 -not -type d -not -path '/var/lib/vz7ct/descriptors/*'`,
 		"record":    `find /vz/private -maxdepth 3 -name '.vz7ct-*'`,
+		"lock":      `ls -A /vz/lock`,
 	} {
 		out, err := n.Must("sh", "-c", cmd)
 		if err != nil {

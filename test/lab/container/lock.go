@@ -37,11 +37,13 @@ func (c *Container) Lock(status string) (func(), error) {
 			return nil, err
 		}
 		pid, word := holder(name)
-		if pid > 0 && unix.Kill(pid, 0) == nil && (status != "Starting" || word != "Backing") {
+		if pid > 0 && unix.Kill(pid, 0) == nil && (status != "starting" || word != "Backing") {
 			return nil, ErrLocked
 		}
 		if word == "Backing" && pid > 0 && unix.Kill(pid, 0) == nil {
-			return func() {}, nil // a start is let through while a backup holds the lock
+			// From vz7-u17 on a start is let through while a backup holds the lock. When it ends it removes the file, as if it
+			// had made it: vzctl2_env_unlock at the end of vzctl.c.
+			return func() { _ = os.Remove(name) }, nil
 		}
 		if try == 3 {
 			return nil, ErrLocked

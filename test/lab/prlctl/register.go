@@ -124,22 +124,21 @@ func newUUID() (string, error) {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:]), nil
 }
 
+// unregister takes no lock (ACTION_UNREGISTER in vzctl.c of vz7-u22).
 func (t *Tool) unregister(c *container.Container, _ []string) int {
-	return t.locked(c, "Unregistering", func() int {
-		if s := c.Status(); s == "running" || s == "mounted" {
-			return t.fail(refused, "Failed to unregister the CT: it is %s.", s)
-		}
-		t.say("Unregister the CT...")
-		if err := c.Unregister(); err != nil {
-			return t.fail(refused, "Failed to unregister the CT: %v", err)
-		}
-		t.say("The CT has been successfully unregistered.")
-		return 0
-	})
+	if s := c.Status(); s == "running" || s == "mounted" {
+		return t.fail(refused, "Failed to unregister the CT: it is %s.", s)
+	}
+	t.say("Unregister the CT...")
+	if err := c.Unregister(); err != nil {
+		return t.fail(refused, "Failed to unregister the CT: %v", err)
+	}
+	t.say("The CT has been successfully unregistered.")
+	return 0
 }
 
 func (t *Tool) destroy(c *container.Container, _ []string) int {
-	return t.locked(c, "Destroying", func() int {
+	return t.locked(c, "destroying", func() int {
 		if s := c.Status(); s == "running" || s == "mounted" {
 			return t.fail(refused, "Failed to remove the CT: it is %s.", s)
 		}

@@ -96,7 +96,7 @@ func option(args []string, names ...string) string {
 
 // snapshot snapshots all disks under one GUID, for the user to see.
 func (t *Tool) snapshot(c *container.Container, args []string) int {
-	return t.locked(c, "Creating snapshot", func() int {
+	return t.locked(c, "snapshoting", func() int {
 		id, err := newUUID()
 		if err != nil {
 			return t.fail(refused, "lab: %v", err)
@@ -157,7 +157,7 @@ func (t *Tool) snapshotDelete(c *container.Container, args []string) int {
 		return t.fail(badUse, "Usage: prlctl snapshot-delete <CT_ID> -i <SNAPSHOT_ID>")
 	}
 	id = "{" + strings.Trim(id, "{}") + "}"
-	return t.locked(c, "Deleting snapshot", func() int {
+	return t.locked(c, "deleting snapshot", func() int {
 		s, err := readStates(c)
 		if err != nil {
 			return t.fail(refused, "Failed to delete the snapshot: %v", err)

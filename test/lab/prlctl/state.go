@@ -99,7 +99,7 @@ func (t *Tool) boot(c *container.Container) error {
 }
 
 func (t *Tool) start(c *container.Container, _ []string) int {
-	return t.locked(c, "Starting", func() int {
+	return t.locked(c, "starting", func() int {
 		switch c.Status() {
 		case "running":
 			return t.fail(refused, "Failed to start the CT: The virtual machine is already running.")
@@ -134,7 +134,7 @@ func halt(c *container.Container) error {
 }
 
 func (t *Tool) stop(c *container.Container, _ []string) int {
-	return t.locked(c, "Stopping", func() int {
+	return t.locked(c, "stopping", func() int {
 		status := c.Status()
 		if status == "stopped" {
 			return 0
@@ -153,7 +153,7 @@ func (t *Tool) stop(c *container.Container, _ []string) int {
 }
 
 func (t *Tool) mount(c *container.Container, _ []string) int {
-	return t.locked(c, "Mounting", func() int {
+	return t.locked(c, "mounting", func() int {
 		if s := c.Status(); s != "stopped" && s != "suspended" {
 			return t.fail(refused, "Failed to mount the CT: it is %s.", s)
 		}
@@ -167,7 +167,7 @@ func (t *Tool) mount(c *container.Container, _ []string) int {
 }
 
 func (t *Tool) umount(c *container.Container, _ []string) int {
-	return t.locked(c, "Unmounting", func() int {
+	return t.locked(c, "unmounting", func() int {
 		if s := c.Status(); s != "mounted" {
 			return t.fail(refused, "Failed to unmount the CT: it is %s.", s)
 		}
@@ -180,7 +180,7 @@ func (t *Tool) umount(c *container.Container, _ []string) int {
 }
 
 func (t *Tool) suspend(c *container.Container, _ []string) int {
-	return t.locked(c, "Suspending", func() int {
+	return t.locked(c, "suspending", func() int {
 		if s := c.Status(); s != "running" {
 			return t.fail(refused, "Failed to suspend the CT: it is %s.", s)
 		}
@@ -204,7 +204,7 @@ func (t *Tool) suspend(c *container.Container, _ []string) int {
 }
 
 func (t *Tool) resume(c *container.Container, _ []string) int {
-	return t.locked(c, "Resuming", func() int {
+	return t.locked(c, "resuming", func() int {
 		if s := c.Status(); s != "suspended" {
 			return t.fail(refused, "Failed to resume the CT: it is %s.", s)
 		}
