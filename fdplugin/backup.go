@@ -29,6 +29,7 @@ type backup struct {
 
 	container prlctl.Container
 	place     prlctl.Place
+	owner     string // what .owner said before the snapshot
 	volumes   []*volume
 	watch     *watch
 	// starved is set by the watch when it has ended the snapshot.
@@ -67,6 +68,9 @@ func (b *backup) begin() error {
 	}
 	// A wait for locks may have been long.
 	if err := b.find(); err != nil {
+		return err
+	}
+	if err := b.readOwner(); err != nil {
 		return err
 	}
 	if err := b.readDisks(); err != nil {

@@ -54,7 +54,7 @@ func TestBackupSavesAllOfTheContainer(t *testing.T) {
 	if left := n.left(t); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
-	wantCalls := []string{"list", "describe", "list", "describe", "snapshot", "snapshot", "mount", "mount", "unmount", "unmount", "merge", "merge"}
+	wantCalls := []string{"list", "describe", "list", "describe", "owns", "snapshot", "snapshot", "mount", "mount", "unmount", "unmount", "owns", "merge", "owns", "merge"}
 	if !reflect.DeepEqual(n.calls, wantCalls) {
 		t.Errorf("calls = %q, want %q", n.calls, wantCalls)
 	}

@@ -49,8 +49,8 @@ func (c Cleaner) takeBack(ctx context.Context, dead *undo.Journal, dry bool) err
 		return nil
 	}
 	left, _ := split(dead.Pending(), match)
-	return fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; by hand: %s",
-		err, dead.Path(), byHand(left))
+	return fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; %s",
+		err, dead.Path(), advice(err, left))
 }
 
 func split(steps []undo.Step, match func(undo.Step) bool) (matching, others []undo.Step) {

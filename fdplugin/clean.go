@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,7 +75,7 @@ func (j *Job) takeBack() {
 	if err != nil {
 		why = ": " + err.Error()
 	}
-	j.Log.Errorf("not all could be taken back%s; it is in %s and is tried again %s; by hand: %s", why, path, j.finish(), byHand(left))
+	j.Log.Errorf("not all could be taken back%s; it is in %s and is tried again %s; %s", why, path, j.finish(), advice(err, left))
 }
 
 // finish starts the process that takes back the rest, and says who else does.
@@ -107,6 +108,11 @@ func (j *Job) sweep() error {
 
 // undo takes one step of this job back.
 func (j *Job) undo(s undo.Step) error {
+	if b := j.backup; b != nil && s.Do == undo.MadeSnapshot {
+		if err := j.cleaner().lost(context.WithoutCancel(j.ctx), s, b.owner); err != nil {
+			return err
+		}
+	}
 	err := j.cleaner().undo(j.ctx, s)
 	if stillRuns(err) {
 		j.busy = append(j.busy, s.Descriptor, s.Dir)

@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,9 +57,12 @@ type fakeNode struct {
 	// users and repair are what is found on disks that are not safe.
 	users  func() []string
 	repair func(descriptor string) error
-	// owner is what .owner says if another node has the container.
+	// owner is what .owner says if another node has the container, or noOwner.
 	owner string
 }
+
+// noOwner: there is no file .owner.
+const noOwner = "-"
 
 // The tools are the same fake to all four interfaces.
 var (
@@ -163,7 +167,10 @@ func (n *fakeNode) Describe(ctx context.Context, uuid string) (prlctl.Place, err
 
 func (n *fakeNode) Owns(private string) (bool, string, error) {
 	err := n.call(context.Background(), "owns", func() error { return nil })
-	return n.owner == "", n.owner, err
+	if n.owner == noOwner {
+		return true, "", err
+	}
+	return n.owner == "", cmp.Or(n.owner, "node1"), err
 }
 
 func (n *fakeNode) Snapshot(ctx context.Context, descriptor, uuid string) error {

@@ -180,14 +180,14 @@ func (c Cleaner) mayTouch(dead *undo.Journal) error {
 			continue // destroyed: nothing can be done wrong
 		}
 		if !known {
-			return fmt.Errorf("container %s is not registered on this node any more, but its disk %s is there: it may run on another node, so nothing is touched",
-				s.Container, s.Descriptor)
+			return fmt.Errorf("container %s is not registered on this node any more, but its disk %s is there: it may run on another node, so nothing is touched: %w",
+				s.Container, s.Descriptor, errElsewhere)
 		}
 		switch ours, owner, err := c.Node.Containers.Owns(private); {
 		case err != nil:
 			return fmt.Errorf("whose is container %s? %w", s.Container, err)
 		case !ours:
-			return fmt.Errorf("container %s belongs to node %q by its file .owner: nothing is touched", s.Container, owner)
+			return fmt.Errorf("container %s belongs to node %q by its file .owner, so nothing is touched: %w", s.Container, owner, errElsewhere)
 		}
 	}
 	return nil

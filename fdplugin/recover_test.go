@@ -10,6 +10,58 @@ import (
 	"testing"
 )
 
+// A container that leaves the node while it is saved, by a fail-over on shared
+// storage, keeps its snapshot: a merge here would write to what another node uses.
+// All that is this node's alone is taken back.
+func TestContainerLeavesDuringTheJob(t *testing.T) {
+	for name, tt := range map[string]struct {
+		owner, want string
+		unlist      bool
+	}{
+		"another owner":    {"node2", `belongs to node "node2" by its file .owner`, false},
+		"not registered":   {noOwner, "is not registered on this node any more", true},
+		"nobody's, listed": {noOwner, "", false},
+		"ours, not listed": {"", "", true}, // prlctl may be wrong, the owner is not
+	} {
+		n := webNode(t)
+		list := n.list
+		j, log := n.job(t, bareos)
+		must(t, j.StartBackup(cmd))
+		n.owner = tt.owner
+		if tt.unlist {
+			n.list = nil
+		}
+		_, err := save(j)
+		got := log.all("error")
+		merged := slices.Contains(n.calls, "merge")
+		if err != nil || merged != (tt.want == "") || (got == "") != merged {
+			t.Errorf("%s: %v, merged %v, said %q", name, err, merged, got)
+		}
+		if tt.want == "" {
+			if left := n.left(t); len(left) > 0 {
+				t.Errorf("%s: left behind: %q", name, left)
+			}
+			continue
+		}
+		for _, words := range []string{tt.want, "by hand, on the node that has the container and on no other: ploop snapshot-delete -u {"} {
+			if !strings.Contains(got, words) {
+				t.Errorf("%s: said %q, want %q", name, got, words)
+			}
+		}
+		if len(n.mounts) > 0 || exists(n.place.Lock) || len(n.shots) != 2 {
+			t.Errorf("%s: mounts %v, lock there %v, snapshots %v", name, n.mounts, exists(n.place.Lock), n.shots)
+		}
+		// It comes back, and is taken care of then.
+		n.owner, n.list = "", list
+		if _, log, err := run(t, n, cmd); err != nil || !strings.Contains(log.all("warning"), "has not ended properly") {
+			t.Errorf("%s: the next job = %v, %s", name, err, log.all())
+		}
+		if left := n.left(t); len(left) > 0 {
+			t.Errorf("%s: left behind: %q", name, left)
+		}
+	}
+}
+
 // What a dead job has left is not touched where the container may be live on
 // another node.
 func TestSweepTouchesOnlyWhatThisNodeOwns(t *testing.T) {
