@@ -42,6 +42,10 @@ func (l *layers) add(s string) {
 	}
 }
 
+// recorded is the origin of what stands in the FileSet. The daemon keeps it with
+// the backup, for the restore.
+const recorded = "FileSet"
+
 // effective merges and judges all levels of one command: the overrides file,
 // the console and the Job, the FileSet (which is cmd), the defaults file.
 // It returns the options and the line that shows them with their origin.
@@ -65,7 +69,7 @@ func (l *layers) effective(cmd string, ph phase) (Options, string, error) {
 		}
 		levels = append(levels, set)
 	}
-	set, err := parse(rest, "FileSet")
+	set, err := parse(rest, recorded)
 	if err != nil {
 		return Options{}, "", err
 	}
@@ -80,6 +84,9 @@ func (l *layers) effective(cmd string, ph phase) (Options, string, error) {
 	o := defaults()
 	for _, s := range chosen {
 		opt, _ := find(s.key)
+		if ph == restorePhase && s.from == recorded && (opt.key == "name" || opt.key == "uuid") {
+			o.Recorded = true
+		}
 		if err := opt.set(&o, unquoted(opt, s.value)); err != nil {
 			return Options{}, "", fmt.Errorf("option %s=%s (%s): %w; valid is %s", s.key, text.Name(s.value), s.from, err, opt.valid)
 		}

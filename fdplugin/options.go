@@ -18,6 +18,8 @@ import (
 type Options struct {
 	// Name and UUID say which container is meant; at a restore they may be empty.
 	Name, UUID string
+	// Recorded: at a restore, the two are those that the backup was made with.
+	Recorded bool
 	// Blockers: a match of one of them in the container fails the backup.
 	Blockers []Blocker
 	// Excludes are the paths of the container that are not saved.

@@ -39,8 +39,10 @@ func (r *restoration) intoRunning(f *Restored) (target, error) {
 	}
 	if r.files == nil {
 		o := r.opts
-		if o.Name == "" && o.UUID == "" {
-			o.UUID = p.uuid
+		if o.Name == "" && o.UUID == "" || o.Recorded && p.area == inTree {
+			// What the FileSet says is the container that was saved. Its name may be
+			// another one by now, or another container's.
+			o.Name, o.UUID = "", p.uuid
 		}
 		if r.files, err = r.job.openRunning(o); err != nil {
 			return nil, err

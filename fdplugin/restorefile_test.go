@@ -205,7 +205,6 @@ func TestRunningContainerMustRun(t *testing.T) {
 		cmd, want string
 	}{
 		"stopped":         {func(n *fakeNode) { n.list[1].State = "stopped" }, fileCmd, `is in state "stopped", it must be running`},
-		"none":            {func(*fakeNode) {}, "vz7ct:name=none:restore=file", "no such container on this node"},
 		"by the backup":   {func(n *fakeNode) { n.list = n.list[:1] }, "vz7ct:restore=file", "no such container on this node"},
 		"list fails":      {func(n *fakeNode) { n.failAt = 1 }, fileCmd, "restore=file: list containers: planted fault"},
 		"describe fails":  {func(n *fakeNode) { n.failAt = 2 }, fileCmd, "container web (" + webID + "): planted fault"},
@@ -231,6 +230,40 @@ func TestRunningContainerMustRun(t *testing.T) {
 		}
 		if left := leftButRoot(t, n); len(left) > 0 {
 			t.Errorf("%s: left behind %q", name, left)
+		}
+	}
+}
+
+// The name in the FileSet is the one that the container was saved under. It may
+// have another one by now, and its old name may be another container's: the files
+// go to the container that they came from, unless the restore says otherwise.
+func TestContainerWasRenamed(t *testing.T) {
+	for what, tt := range map[string]struct {
+		rename  func(n *fakeNode)
+		options string
+		want    string
+	}{
+		"renamed":             {func(n *fakeNode) { n.list[1].Name = "web2" }, "", ""},
+		"its name is another": {func(n *fakeNode) { n.list[1].Name, n.list[0].Name, n.list[0].State = "web2", "web", "running" }, "", ""},
+		"the new name":        {func(n *fakeNode) { n.list[1].Name = "web2" }, "vz7ct:name=web2", ""},
+		"the old name":        {func(n *fakeNode) { n.list[1].Name = "web2" }, "vz7ct:name=web", "no such container on this node"},
+		"no such name":        {func(*fakeNode) {}, "vz7ct:name=none", "no such container on this node"},
+	} {
+		n, root := running(t)
+		tt.rename(n)
+		j, log := n.job(t, bareos)
+		if tt.options != "" {
+			j.AddOptions(tt.options)
+		}
+		must(t, j.StartRestore(fileCmd))
+		err := one(j, Restored{Name: "/mnt/bareos/" + webID + "/x"}, "x")
+		j.EndRestore(Good)
+		_, made := os.Lstat(filepath.Join(root, "x"))
+		if (err == nil) != (tt.want == "") || (made == nil) != (tt.want == "") || !strings.Contains(log.all("fatal"), tt.want) {
+			t.Errorf("%s: %v, file %v, %s, want %q", what, err, made, log.all(), tt.want)
+		}
+		if tt.want == "" && !strings.Contains(log.all("info"), "into running container "+n.list[1].Name+" ("+webID+")") {
+			t.Errorf("%s: said %s", what, log.all("info"))
 		}
 	}
 }
