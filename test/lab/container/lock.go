@@ -20,8 +20,31 @@ import (
 var ErrLocked = errors.New("Cannot lock the Container")
 
 // Lock takes the container's lock as libvzctl does: a file made by link(2) with the holder's number and what it does, and
-// a flock in the private area. A file whose holder is gone is removed by the next taker.
+// a flock in the private area.
 func (c *Container) Lock(status string) (func(), error) {
+	unlock, err := c.LockFile(status)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(c.Private(), ".lck"), os.O_RDWR|os.O_CREATE, 0o644)
+	if errors.Is(err, os.ErrNotExist) {
+		return unlock, nil // no private area: nothing to guard there
+	}
+	if err == nil {
+		err = flock(f)
+	}
+	if err != nil {
+		unlock()
+		return nil, err
+	}
+	return func() {
+		_ = f.Close()
+		unlock()
+	}, nil
+}
+
+// LockFile takes the file alone, as prlctl backup does. A file whose holder is gone is removed by the next taker.
+func (c *Container) LockFile(status string) (func(), error) {
 	name := filepath.Join(LockDir, c.CTID+".lck")
 	tmp := fmt.Sprintf("%s.%d", name, os.Getpid())
 	if err := os.WriteFile(tmp, fmt.Appendf(nil, "%d\n%s\n", os.Getpid(), status), 0o644); err != nil {
@@ -31,7 +54,7 @@ func (c *Container) Lock(status string) (func(), error) {
 	for try := 0; ; try++ {
 		err := os.Link(tmp, name)
 		if err == nil {
-			break
+			return func() { _ = os.Remove(name) }, nil
 		}
 		if !errors.Is(err, os.ErrExist) {
 			return nil, err
@@ -50,21 +73,6 @@ func (c *Container) Lock(status string) (func(), error) {
 		}
 		_ = os.Remove(name)
 	}
-	f, err := os.OpenFile(filepath.Join(c.Private(), ".lck"), os.O_RDWR|os.O_CREATE, 0o644)
-	if errors.Is(err, os.ErrNotExist) {
-		return func() { _ = os.Remove(name) }, nil // no private area: nothing to guard there
-	}
-	if err == nil {
-		err = flock(f)
-	}
-	if err != nil {
-		_ = os.Remove(name)
-		return nil, err
-	}
-	return func() {
-		_ = f.Close()
-		_ = os.Remove(name)
-	}, nil
 }
 
 func flock(f *os.File) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // ErrReadOnly is returned for a write to a chain that was opened read-only.
@@ -25,7 +26,7 @@ type Chain struct {
 
 	locks   [stripes]sync.RWMutex
 	cluster int64
-	sectors uint64
+	sectors atomic.Uint64
 }
 
 // NewChain stacks levels, base first. All must have one cluster size.
@@ -34,7 +35,8 @@ func NewChain(levels []*Image, ro bool) (*Chain, error) {
 		return nil, errors.New("disk without images")
 	}
 	top := levels[len(levels)-1]
-	c := &Chain{levels: levels, ro: ro, cluster: top.hdr.Cluster(), sectors: top.hdr.Sectors}
+	c := &Chain{levels: levels, ro: ro, cluster: top.hdr.Cluster()}
+	c.sectors.Store(top.hdr.Sectors)
 	for i, m := range levels {
 		if m.hdr.Cluster() != c.cluster {
 			return nil, fmt.Errorf("level %d has clusters of %d bytes, the top of %d: %w", i, m.hdr.Cluster(), c.cluster, ErrCluster)
@@ -47,7 +49,7 @@ func NewChain(levels []*Image, ro bool) (*Chain, error) {
 }
 
 // Size is the size of the disk in bytes.
-func (c *Chain) Size() int64 { return int64(c.sectors) * SectorSize }
+func (c *Chain) Size() int64 { return int64(c.sectors.Load()) * SectorSize }
 
 // Levels counts the images.
 func (c *Chain) Levels() int {

@@ -86,6 +86,9 @@ func (c *Chain) begin(k int, parent *Image, down bool) error {
 	case parent.hdr.Cluster() != c.cluster:
 		return fmt.Errorf("merge into level %d: %w", k-1, ErrCluster)
 	}
+	if err := fit(c.levels[k], parent); err != nil {
+		return fmt.Errorf("merge into level %d: %w", k-1, err)
+	}
 	old := c.levels[k-1]
 	c.levels[k-1] = parent
 	c.merge = &merge{down: down}
@@ -201,6 +204,9 @@ func MergeFiles(child, parent *Image, pace Pace) (Stats, error) {
 	}
 	if !parent.raw && child.hdr.Version != parent.hdr.Version {
 		return Stats{}, fmt.Errorf("merge version %d into %d: %w", child.hdr.Version, parent.hdr.Version, ErrSignature)
+	}
+	if err := fit(child, parent); err != nil {
+		return Stats{}, err
 	}
 	c.merge = &merge{}
 	s, err := c.move(child, parent, pace, func(i uint32, buf []byte) error { return put(child, parent, i, buf) }, func(uint32) {})

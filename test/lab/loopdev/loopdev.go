@@ -84,6 +84,29 @@ func configure(n int, f *os.File, w Window, flags uint32) error {
 	return nil
 }
 
+// Resize lets device n show a file that has become larger: all of it, or so many bytes if the device shows a part.
+func Resize(n int, size uint64) error {
+	dev, err := os.OpenFile(Path(n), os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer dev.Close() //nolint:errcheck // nothing is written
+	if size > 0 {
+		info, err := unix.IoctlLoopGetStatus64(int(dev.Fd()))
+		if err != nil {
+			return fmt.Errorf("look at %s: %w", Path(n), err)
+		}
+		info.Sizelimit = size
+		if err := unix.IoctlLoopSetStatus64(int(dev.Fd()), info); err != nil {
+			return fmt.Errorf("resize %s: %w", Path(n), err)
+		}
+	}
+	if err := unix.IoctlSetInt(int(dev.Fd()), unix.LOOP_SET_CAPACITY, 0); err != nil {
+		return fmt.Errorf("resize %s: %w", Path(n), err)
+	}
+	return nil
+}
+
 // Detach takes device n away. If somebody has it open the kernel does so at the last close. ENXIO is no error: it is away.
 func Detach(n int) error {
 	if err := node(n); err != nil {

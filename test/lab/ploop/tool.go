@@ -2,7 +2,7 @@
 
 // Package ploop is a stand-in for the ploop command: same arguments, messages and exit codes, on real images, with the
 // image server in the place of the driver. It speaks the dialect of Virtuozzo 7 (7.0.280) or 9 (9.0.30), and does what the
-// real tool does in dangerous states too, also where that loses data. It knows neither resize, balloon nor encryption.
+// real tool does in dangerous states too, also where that loses data. It knows neither balloon nor encryption, and resize makes disks larger only.
 package ploop
 
 import (
@@ -165,7 +165,7 @@ func (t *Tool) run(args []string) code {
 		"init": t.cmdInit, "mount": t.cmdMount, "umount": t.cmdUmount, "snapshot": t.cmdSnapshot,
 		"tsnapshot": t.cmdTsnapshot, "snapshot-delete": t.cmdDelete, "snapshot-merge": t.cmdMerge,
 		"snapshot-list": t.cmdSnapshotList, "list": t.cmdList, "info": t.cmdInfo, "check": t.cmdCheck,
-		"restore-descriptor": t.cmdRestore, "stat": t.cmdStat,
+		"restore-descriptor": t.cmdRestore, "resize": t.cmdResize, "stat": t.cmdStat,
 	}
 	cmd, ok := cmds[args[0]]
 	if !ok {

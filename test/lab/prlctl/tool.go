@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 
 // Package prlctl is a stand-in for the prlctl command of Virtuozzo 7, as far as backup and restore of containers need it.
-// Virtual machines, clones, migration and settings are not there.
+// Virtual machines, clones, migration and most settings are not there.
 package prlctl
 
 import (
@@ -64,7 +64,7 @@ func (t *Tool) fail(code int, format string, a ...any) int {
 
 const usage = `Usage: prlctl ACTION <CT_ID | CT_NAME> [OPTIONS]
 Supported actions are:
-  destroy, delete, exec, list, mount, register, resume, snapshot, snapshot-delete, snapshot-list,
+  backup, destroy, delete, exec, list, mount, register, resume, set, snapshot, snapshot-delete, snapshot-list,
   start, status, stop, suspend, umount, unregister`
 
 func (t *Tool) run(args []string) int {
@@ -81,7 +81,7 @@ func (t *Tool) run(args []string) int {
 	actions := map[string]func(*container.Container, []string) int{
 		"status": nil, "start": t.start, "stop": t.stop, "mount": t.mount, "umount": t.umount, "suspend": t.suspend,
 		"resume": t.resume, "exec": t.exec, "unregister": t.unregister, "destroy": t.destroy, "delete": t.destroy,
-		"snapshot": t.snapshot, "snapshot-list": t.snapshotList, "snapshot-delete": t.snapshotDelete,
+		"set": t.set, "backup": t.backup, "snapshot": t.snapshot, "snapshot-list": t.snapshotList, "snapshot-delete": t.snapshotDelete,
 	}
 	do, ok := actions[action]
 	if !ok {

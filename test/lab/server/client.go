@@ -64,6 +64,12 @@ func (c Client) Snapshot(name, path string, file *os.File) (*Answer, error) {
 	return c.call(request{Op: "snapshot", Device: Device{Name: name, Levels: []Level{{Path: path}}}}, []*os.File{file})
 }
 
+// Grow makes a device's disk larger, to so many sectors.
+func (c Client) Grow(name string, sectors uint64) error {
+	_, err := c.call(request{Op: "grow", Device: Device{Name: name, Sectors: sectors}}, nil)
+	return err
+}
+
 // Merge moves level down into the one below, whose file is given open for writing; with up the level below comes up into
 // the top. If a merge is under way it is waited for instead. paceMS slows it down, for tests.
 func (c Client) Merge(name string, level int, up bool, below *os.File, paceMS int) (*Answer, error) {

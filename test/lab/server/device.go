@@ -122,6 +122,17 @@ func (d *device) snapshot(path string, f *os.File) error {
 	return nil
 }
 
+// grow makes the disk larger.
+func (d *device) grow(sectors uint64) error {
+	if err := d.chain.Grow(sectors); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.info.Sectors = sectors
+	return nil
+}
+
 // startMerge begins a merge, or joins the one that is there. It owns below.
 func (d *device) startMerge(r request, below *os.File) (*merging, error) {
 	d.mu.Lock()

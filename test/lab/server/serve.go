@@ -128,6 +128,8 @@ func order(fs *disks, c *net.UnixConn, r request, files []*os.File, a *Answer) e
 			return unix.EINVAL
 		}
 		return d.snapshot(r.Device.Levels[0].Path, files[0])
+	case "grow":
+		return d.grow(r.Device.Sectors)
 	case "merge":
 		return mergeOrder(d, c, r, files, a)
 	}
