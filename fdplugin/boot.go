@@ -96,7 +96,7 @@ func (c Cleaner) turnWait() time.Duration {
 // their way, and is quickly done without prlctl. A merge may take hours, and a
 // private area is removed only after prlctl was asked whose it is.
 func beforeStart(s undo.Step) bool {
-	return s.Do == undo.Mounted || s.Do == undo.MadeDir || s.Do == undo.MadeLink
+	return s.Do == undo.Mounted || s.Do == undo.MadeDir || s.Do == undo.MadeLink || s.Do == undo.LockedContainer
 }
 
 // aboutToStart reports why the snapshots among some steps must not be merged yet, ""
