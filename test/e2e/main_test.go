@@ -43,9 +43,9 @@ func unfit() string {
 	case os.Getuid() != 0:
 		return "need root"
 	}
-	for _, f := range []string{"vz7ct-fd.so", "lab"} {
+	for _, f := range []string{"vz7ct-fd.so", "vz7ct", "lab"} {
 		if _, err := os.Stat(rig.Build(f)); err != nil {
-			return "need build/" + f + " (make build lab)"
+			return "need build/" + f + " (make build tools)"
 		}
 	}
 	return ""

@@ -38,13 +38,32 @@ type Node struct {
 	Dir string
 }
 
-// UpNode puts up a node in dir.
+// UpNode puts up a node in dir, with the vz7ct command at /usr/bin/vz7ct.
 func UpNode(dir string) (*Node, error) {
 	n := &Node{dir}
+	if err := n.installCommand(); err != nil {
+		return nil, fmt.Errorf("install vz7ct: %w", err)
+	}
 	if out, err := lab("up", dir); err != nil {
 		return nil, fmt.Errorf("lab up: %w: %s", err, out)
 	}
 	return n, nil
+}
+
+// CommandFile is where the node's /usr/bin/vz7ct lies outside. The lab lays the
+// folder over the machine's /usr/bin when it goes up, and removes it when it goes
+// down; what is put there must not change in between.
+func (n *Node) CommandFile() string { return filepath.Join(n.Dir, "overlay/bin/vz7ct") }
+
+// installCommand copies the command: a build may replace its file under a test.
+func (n *Node) installCommand() error {
+	if err := os.MkdirAll(filepath.Dir(n.CommandFile()), 0o755); err != nil {
+		return err
+	}
+	if out, err := command(time.Minute, "install", "-m", "0755", Build("vz7ct"), n.CommandFile()); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
 }
 
 // Down takes the node away.
