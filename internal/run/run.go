@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 
-// Package run is the one door to other programs: prlctl and ploop. It starts a
-// program from an absolute path with an argument list and an environment of its
-// own, keeps what it printed, and turns a bad end into an Error.
+// Package run is the one door to other programs: prlctl, ploop, and the companion
+// command as a guard. It starts a program from an absolute path with an argument
+// list and an environment of its own, keeps what it printed, and turns a bad end
+// into an Error.
 //
 // It knows no shell, reads no output for meaning and retries nothing. A program
 // that changes a disk is never killed, whatever happens to the job: a killed
@@ -30,7 +31,8 @@ type Command struct {
 	// Changes marks a command that alters a disk or a container. It is never killed:
 	// when the context is done, it is not awaited any longer.
 	Changes bool
-	// Limit ends a command that changes nothing after this time. 0 means 60 s.
+	// Limit ends a command that changes nothing after this time. 0 means 60 s. To
+	// Hold it is the time in which a program must have said that it is ready.
 	Limit time.Duration
 }
 
@@ -133,11 +135,7 @@ func (r Runner) Run(ctx context.Context, c Command) (Result, error) {
 	if r.Started != nil {
 		r.Started(c.String())
 	}
-	argv := append([]string{c.Path}, c.Args...)
-	if c.Changes && r.Scope != nil {
-		argv = append(append([]string{}, r.Scope()...), argv...)
-	}
-	cmd := command(argv)
+	cmd := r.command(c)
 	if c.Changes && r.Keep != nil {
 		if f := r.Keep(); f != nil {
 			cmd.Stdin = f
@@ -170,24 +168,25 @@ func (r Runner) Run(ctx context.Context, c Command) (Result, error) {
 // Detach starts c as one that changes something, and leaves it to itself. What it
 // prints is lost.
 func (r Runner) Detach(c Command) error {
-	argv := append([]string{c.Path}, c.Args...)
-	if r.Scope != nil {
-		argv = append(append([]string{}, r.Scope()...), argv...)
-	}
+	c.Changes = true
 	if r.Started != nil {
 		r.Started(c.String())
 	}
-	started, _ := start(command(argv))
+	started, _ := start(r.command(c))
 	if err := <-started; err != nil {
 		return &Error{Command: c.String(), Exit: -1, Err: err}
 	}
 	return nil
 }
 
-// command returns a command with an environment and a session of its own: signals
-// to the daemon's process group (a terminal, an init script) do not reach a program
-// that is changing a disk.
-func command(argv []string) *exec.Cmd {
+// command returns the process that c will be, without its streams. It has an
+// environment and a session of its own: signals to the daemon's process group (a
+// terminal, an init script) do not reach a program that is changing a disk.
+func (r Runner) command(c Command) *exec.Cmd {
+	argv := append([]string{c.Path}, c.Args...)
+	if c.Changes && r.Scope != nil {
+		argv = append(append([]string{}, r.Scope()...), argv...)
+	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}
 	cmd.Dir = "/"
