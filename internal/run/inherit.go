@@ -21,6 +21,12 @@ func Find(paths ...string) (string, error) {
 	return "", fmt.Errorf("no such program: looked for %v", paths)
 }
 
+// Companion returns where the companion command vz7ct is installed, below root:
+// that is "" on a node.
+func Companion(root string) (string, error) {
+	return Find(root+"/usr/bin/vz7ct", root+"/usr/sbin/vz7ct", root+"/usr/local/bin/vz7ct")
+}
+
 // keepToOurselves marks every descriptor of this process close-on-exec. The Go
 // runtime does so with its own; Bacula opens sockets and volumes without it, and
 // a ploop that outlives the job would hold the Director's connection open.

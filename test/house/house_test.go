@@ -28,7 +28,7 @@ var confined = map[string][]string{
 	"github.com/gobwas/glob":     {"internal/exclude"},
 	"golang.org/x/text":          {"internal/text"},
 	module + "/fdplugin":         {"cgo", "cmd/vz7ct", "internal/node", "fileset-examples"},
-	module + "/internal/run":     {"ploop", "prlctl", "internal/node", "cmd/vz7ct"},
+	module + "/internal/run":     {"ploop", "prlctl", "internal/node", "internal/freezer", "cmd/vz7ct"},
 	"crypto/rand":                {}, // keeps /dev/urandom open where the kernel has no getrandom
 	"github.com/hanwen/go-fuse":  {},
 	module + "/test":             {},
