@@ -17,7 +17,6 @@ import (
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/internal/walk"
-	"github.com/bareos-contrib/vz7ct/ploop"
 	"github.com/bareos-contrib/vz7ct/prlctl"
 )
 
@@ -31,7 +30,9 @@ type backup struct {
 	place     prlctl.Place
 	owner     string // what .owner said before the snapshot
 	volumes   []*volume
-	watch     *watch
+	// group is the control group that is frozen around the snapshots, "" if none is.
+	group string
+	watch *watch
 	// starved is set by the watch when it has ended the snapshot.
 	starved error
 
@@ -74,6 +75,9 @@ func (b *backup) begin() error {
 		return err
 	}
 	if err := b.readDisks(); err != nil {
+		return err
+	}
+	if err := b.findGroup(); err != nil {
 		return err
 	}
 	if err := b.blockersInLiveRoot(); err != nil {
@@ -138,47 +142,6 @@ func (b *backup) safe() error {
 		if err := b.settled(v); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// snapshot freezes every disk, one after another.
-func (b *backup) snapshot() error {
-	j := b.job
-	id, err := newUUID()
-	if err != nil {
-		return err
-	}
-	begin := time.Now()
-	var first, last time.Time
-	for n, v := range b.volumes {
-		if err := ploop.Safe(v.disk.Descriptor); err != nil {
-			return err // it was a moment ago, see safe
-		}
-		v.snapshot = id
-		v.dir = filepath.Join(j.Node.Mounts, fmt.Sprintf("%s.%s.%d", b.container.UUID, id[:8], n))
-		if err := j.journal.Intend(undo.Step{Do: undo.MadeSnapshot, Descriptor: v.disk.Descriptor, Snapshot: id, Container: b.container.UUID}); err != nil {
-			return err
-		}
-		if err := b.record(v, id); err != nil {
-			return err
-		}
-		if err := j.Node.keepDescriptor(v.disk.Descriptor, b.container.UUID, "snapshot"); err != nil {
-			return err
-		}
-		if err := j.call(func(ctx context.Context) error {
-			return j.Node.Snapshots.Snapshot(ctx, v.disk.Descriptor, id)
-		}, v.disk.Descriptor); err != nil {
-			return fmt.Errorf("take snapshot of disk %s: %w", v.mountName(), err)
-		}
-		last = time.Now()
-		if first.IsZero() {
-			first = last
-		}
-	}
-	j.Log.Infof("snapshot {%s} of %d disk(s) of %s container taken in %s", id, len(b.volumes), b.container.State, text.Duration(time.Since(begin)))
-	if len(b.volumes) > 1 {
-		j.Log.Infof("the disks were frozen one after another, %s between the first and the last", text.Duration(last.Sub(first)))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package fdplugin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -42,8 +43,11 @@ func (c Cleaner) takeBack(ctx context.Context, dead *undo.Journal, dry bool) err
 	}
 	c.Node.keep(dead.Lock())
 	defer c.Node.keep(nil)
+	take := func(s undo.Step) error { return c.undo(ctx, s) }
 	if err == nil {
-		err = dead.UndoOnly(match, func(s undo.Step) error { return c.undo(ctx, s) })
+		err = dead.UndoOnly(match, take)
+	} else { // what stands still is on this node, wherever the container may be registered
+		err = errors.Join(err, dead.UndoOnly(isFrozen, take))
 	}
 	if err == nil {
 		return nil
@@ -96,7 +100,12 @@ func (c Cleaner) turnWait() time.Duration {
 // their way, and is quickly done without prlctl. A merge may take hours, and a
 // private area is removed only after prlctl was asked whose it is.
 func beforeStart(s undo.Step) bool {
-	return s.Do == undo.Mounted || s.Do == undo.MadeDir || s.Do == undo.MadeLink || s.Do == undo.LockedContainer
+	switch s.Do {
+	case undo.Mounted, undo.MadeDir, undo.MadeLink, undo.LockedContainer, undo.Frozen:
+		return true
+	default:
+		return false
+	}
 }
 
 // aboutToStart reports why the snapshots among some steps must not be merged yet, ""

@@ -209,6 +209,11 @@ func TestByHand(t *testing.T) {
 // its journal held, "" if there was none yet.
 func crashAt(t *testing.T, n *fakeNode, at int) string {
 	t.Helper()
+	return crashOf(t, n, cmd, at)
+}
+
+func crashOf(t *testing.T, n *fakeNode, command string, at int) string {
+	t.Helper()
 	j, _ := n.job(t, bareos)
 	copied := ""
 	n.at = func(c int) {
@@ -222,7 +227,7 @@ func crashAt(t *testing.T, n *fakeNode, at int) string {
 	}
 	func() {
 		defer func() { _ = recover() }()
-		if j.StartBackup(cmd) == nil {
+		if j.StartBackup(command) == nil {
 			_, _ = save(j)
 		}
 	}()

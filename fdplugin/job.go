@@ -58,12 +58,28 @@ type Images interface {
 	UnmountWritable(ctx context.Context, descriptor, dir string) error
 }
 
+// Freezer lets all processes of a container stand still; freezer.Client is one.
+type Freezer interface {
+	// Find returns the control group of a container, by the pid of its init, if it
+	// can be frozen and let go safely.
+	Find(pid int, ctid string) (group string, err error)
+	// Freeze returns when all of them stand still; if it fails, none does. They go on
+	// with thaw, which tells for how long they stood still, and by themselves when
+	// this process dies or after a minute.
+	Freeze(ctx context.Context, group string) (thaw func() (time.Duration, error), err error)
+	// Frozen reports whether all of them stand still now.
+	Frozen(group string) (bool, error)
+	// Thaw lets them go on, if they do not.
+	Thaw(group string) error
+}
+
 // Node is where a job works: the tools and the fixed places of a machine.
 type Node struct {
 	Containers Containers
 	Registry   Registry
 	Snapshots  Snapshots
 	Images     Images
+	Freezer    Freezer
 	// State is the plugin's own directory, Mounts that of its mount points,
 	// Scripts that of the containers' action scripts, Compact pcompact's pid file,
 	// Uptime the kernel's word on how long it runs.

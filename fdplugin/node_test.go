@@ -59,17 +59,20 @@ type fakeNode struct {
 	repair func(descriptor string) error
 	// owner is what .owner says if another node has the container, or noOwner.
 	owner string
+	// frozen is the control group that stands still now.
+	frozen string
 }
 
 // noOwner: there is no file .owner.
 const noOwner = "-"
 
-// The tools are the same fake to all four interfaces.
+// The tools are the same fake to all interfaces.
 var (
 	_ Containers = (*fakeNode)(nil)
 	_ Registry   = (*fakeNode)(nil)
 	_ Snapshots  = (*fakeNode)(nil)
 	_ Images     = (*fakeNode)(nil)
+	_ Freezer    = (*fakeNode)(nil)
 )
 
 // emptyNode is a node without containers.
@@ -92,7 +95,7 @@ func (n *fakeNode) mountsOf() string { return n.dir + "/mnt/other/.." }
 
 func (n *fakeNode) node() Node {
 	return Node{
-		Containers: n, Registry: n, Snapshots: n, Images: n,
+		Containers: n, Registry: n, Snapshots: n, Images: n, Freezer: n,
 		State: n.path("state"), Mounts: n.mountsOf(), Scripts: n.path("conf"), Compact: n.path("pcompact.pid"), Uptime: n.path("uptime"),
 		Keep: func(f *os.File) { n.kept = f }, Finish: func() error { n.finishers++; return nil }, Pause: time.Microsecond,
 	}
@@ -307,6 +310,39 @@ func (n *fakeNode) Start(ctx context.Context, uuid string) error {
 	return n.call(ctx, "start", func() error { n.started = append(n.started, uuid); return nil })
 }
 
+// group is the control group of the container called web.
+const group = "/sys/fs/cgroup/freezer/machine.slice/" + webID
+
+func (n *fakeNode) Find(pid int, ctid string) (string, error) {
+	err := n.call(context.Background(), "find", func() error {
+		if pid != os.Getpid() || ctid != webID {
+			return fmt.Errorf("process %d, container %s", pid, ctid)
+		}
+		return nil
+	})
+	return group, err
+}
+
+func (n *fakeNode) Freeze(ctx context.Context, g string) (func() (time.Duration, error), error) {
+	if err := n.call(ctx, "freeze", func() error { n.frozen = g; return nil }); err != nil {
+		n.frozen = ""
+		return nil, err
+	}
+	return func() (time.Duration, error) { return 143 * time.Millisecond, n.Thaw(g) }, nil
+}
+
+func (n *fakeNode) Frozen(g string) (bool, error) { return n.frozen == g, nil }
+
+func (n *fakeNode) Thaw(g string) error {
+	return n.call(context.Background(), "thaw", func() error {
+		if g != group {
+			return fmt.Errorf("group %q", g)
+		}
+		n.frozen = ""
+		return nil
+	})
+}
+
 // write makes a disk's descriptor and images, with the snapshot given or none.
 // The descriptors are those that ploop 9.0.30 has made.
 func (n *fakeNode) write(descriptor, snapshot string) error {
@@ -371,6 +407,9 @@ func (n *fakeNode) left(t *testing.T) []string {
 		for k, v := range m {
 			left = append(left, k+" "+v)
 		}
+	}
+	if n.frozen != "" {
+		left = append(left, "frozen "+n.frozen)
 	}
 	if f, err := os.Open(n.path("pcompact.pid")); err == nil {
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {

@@ -33,6 +33,8 @@ type Options struct {
 	ToolWait time.Duration
 	// MinFree is the room that must stay on the images' file system.
 	MinFree MinFree
+	// Freeze lets a container with several disks stand still around its snapshots.
+	Freeze bool
 	// Restore says what a restore writes to.
 	Restore Mode
 	// DiskSize is that of the root disk to be made, in bytes; 0: as recorded.
@@ -169,6 +171,14 @@ func options() []option {
 					return fmt.Errorf("is shorter than a second")
 				}
 				return err
+			},
+		},
+		{
+			key: "multi_disk", valid: "freeze or skew", def: "skew",
+			help: "How the disks of a running container with several are saved. skew: their snapshots are taken one after another; the time between is in the job log. freeze: all its processes stand still meanwhile, so that the disks are of one moment; for how long is in the job log. See [below](#several-disks).",
+			set: func(o *Options, v string) (err error) {
+				o.Freeze = v == "freeze"
+				return oneOf(v, "freeze", "skew")
 			},
 		},
 		{

@@ -109,6 +109,12 @@ var judged = map[string]struct {
 		},
 		map[string]string{"": "is no time", "0": "shorter than a second", "10ms": "shorter than a second", "-1h": "is no time", "soon": "is no time"},
 	},
+	"multi_disk": {
+		map[string]func(Options) bool{
+			"freeze": func(o Options) bool { return o.Freeze }, "skew": func(o Options) bool { return !o.Freeze },
+		},
+		map[string]string{"": "is none of freeze, skew", "Freeze": "is none of", "yes": "is none of"},
+	},
 	"restore": {
 		map[string]func(Options) bool{
 			"ct":   func(o Options) bool { return o.Restore == RestoreContainer },

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/bareos-contrib/vz7ct/internal/freezer"
 	"github.com/bareos-contrib/vz7ct/internal/lock"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
@@ -52,6 +53,10 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 	if c.nothing() {
 		return map[string]error{}, nil
 	}
+	journals := filepath.Join(c.Node.State, "journal")
+	if !dry {
+		c.letGo(ctx, journals)
+	}
 	turn, err := lock.Wait(ctx, c.turnWait(), func(_ *lock.HeldError, waited time.Duration) {
 		c.Log.Infof("waiting for another one that takes back what a dead job has left, since %s", text.Duration(waited))
 	}, func() (*lock.Held, error) {
@@ -65,7 +70,6 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 	}
 	defer turn.Release()
 	stuck = map[string]error{}
-	journals := filepath.Join(c.Node.State, "journal")
 	busy := c.settle(ctx, journals, dry || c.Boot || c.SkipBusy)
 	err = undo.Sweep(journals, func(dead *undo.Journal) error {
 		err := ctx.Err()
@@ -208,6 +212,8 @@ func DescribeStep(s undo.Step) string {
 		return "lock file " + s.Dir
 	case undo.LockedContainer:
 		return "Virtuozzo's lock " + s.Dir
+	case undo.Frozen:
+		return "processes that stand still, in control group " + s.Dir
 	default:
 		return "step " + string(s.Do) + ", which this release does not know"
 	}
@@ -247,6 +253,11 @@ func (c Cleaner) undo(ctx context.Context, s undo.Step) error {
 		return nil
 	case undo.LockedContainer:
 		return lock.RemoveVirtuozzo(s.Dir, s.Mark)
+	case undo.Frozen:
+		if err := c.Node.Freezer.Thaw(s.Dir); err != nil {
+			return fmt.Errorf("let container %s go on: %w", s.Container, err)
+		}
+		return nil
 	default:
 		return fmt.Errorf("step %q in the journal is not known to this release", s.Do)
 	}
@@ -412,6 +423,8 @@ func byHand(steps []undo.Step) string {
 			cmds = append(cmds, "rm "+s.Dir)
 		case undo.LockedContainer:
 			cmds = append(cmds, fmt.Sprintf("rm %s (only if its last line has %s)", s.Dir, s.Mark))
+		case undo.Frozen:
+			cmds = append(cmds, freezer.ByHand(s.Dir))
 		}
 	}
 	return strings.Join(cmds, "; ")

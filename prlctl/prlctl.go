@@ -46,6 +46,8 @@ type Place struct {
 	Lock string
 	// Config is what the container's ve.conf says.
 	Config Config
+	// Run is where the pid of its init is recorded; "" is the node's directory.
+	Run string
 }
 
 // ErrNotFound means that the node has no such container.
@@ -116,13 +118,17 @@ const runDir = "/var/run/ve"
 // Init returns the pid of the container's init as the node has recorded it. The
 // record may be stale: the caller compares roots.
 func (p Place) Init() (int, error) {
-	b, err := os.ReadFile(filepath.Join(runDir, p.CTID+".init.pid"))
+	dir := p.Run
+	if dir == "" {
+		dir = runDir
+	}
+	b, err := os.ReadFile(filepath.Join(dir, p.CTID+".init.pid"))
 	if err != nil {
 		return 0, err
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
 	if err != nil || pid <= 1 {
-		return 0, fmt.Errorf("%s/%s.init.pid: %q is no process", runDir, p.CTID, b)
+		return 0, fmt.Errorf("%s/%s.init.pid: %q is no process", dir, p.CTID, b)
 	}
 	return pid, nil
 }

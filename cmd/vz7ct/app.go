@@ -27,6 +27,7 @@ type app struct {
 	devices        func(context.Context) ([]ploop.Device, error)
 	check          checker
 	uid            int
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	log            *logrus.Entry
 	syslog         io.Writer
@@ -44,6 +45,7 @@ func newApp(stdout, stderr io.Writer) app {
 		devices: disks.Devices,
 		check:   newChecker(),
 		uid:     os.Geteuid(),
+		stdin:   os.Stdin,
 		stdout:  stdout, stderr: stderr, log: log, syslog: syslog.Writer("vz7ct"),
 		now: time.Now, pause: time.Sleep,
 	}

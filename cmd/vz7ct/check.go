@@ -100,6 +100,7 @@ func (c *checker) findings() []finding {
 	c.nodeConf()
 	c.stateDir()
 	c.mountDir()
+	c.freeze()
 	c.daemons()
 	c.boot()
 	return c.found

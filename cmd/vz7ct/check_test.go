@@ -45,7 +45,8 @@ func readyNode(t *testing.T) *checker {
 	t.Helper()
 	root := t.TempDir()
 	for name, content := range map[string]string{
-		"usr/bin/prlctl": "", "usr/sbin/ploop": "", "usr/bin/rpm": "", "usr/bin/systemd-run": "",
+		"usr/bin/prlctl": "", "usr/sbin/ploop": "", "usr/bin/rpm": "", "usr/bin/systemd-run": "", "usr/bin/vz7ct": "",
+		"proc/self/mountinfo": "37 25 0:34 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n",
 		"etc/vz/vz.conf":      "VE_PRIVATE=/vz/private/$VEID\nVE_ROOT=\"/vz/root/$VEID\"\nLOCKDIR=/vz/lock\n",
 		"vz/lock/x":           "",
 		bareosConf:            "Client {\n  Plugin Directory = /plugins\n  Plugin Names = \"vz7ct\"\n}\n",
@@ -57,7 +58,7 @@ func readyNode(t *testing.T) *checker {
 	} {
 		put(t, filepath.Join(root, name), content)
 	}
-	for _, p := range []string{"usr/bin/prlctl", "usr/sbin/ploop", "usr/bin/rpm", "usr/bin/systemd-run", "plugins/vz7ct-fd.so"} {
+	for _, p := range []string{"usr/bin/prlctl", "usr/sbin/ploop", "usr/bin/rpm", "usr/bin/systemd-run", "usr/bin/vz7ct", "plugins/vz7ct-fd.so"} {
 		must(t, os.Chmod(filepath.Join(root, p), 0o755))
 	}
 	must(t, os.MkdirAll(filepath.Join(root, "var/lib/vz7ct"), 0o700))
@@ -178,6 +179,10 @@ func TestCheckOfTheNode(t *testing.T) {
 		{"state is another's", func(_ *testing.T, c *checker) { c.owner++ }, fault, "state directory"},
 		{"mounts", mode("mnt/bareos", 0o755), fine, "mount directory"},
 		{"mounts are writable", mode("mnt/bareos", 0o777), fault, "is writable by others"},
+		{"freezer", func(*testing.T, *checker) {}, fine, "multi_disk=freeze can be used: cgroup v1 at /sys/fs/cgroup/freezer"},
+		{"no freezer", write("proc/self/mountinfo", "garbage\n"), doubt, "neither the freezer of cgroup v1 nor cgroup v2"},
+		{"no mounts", remove("proc/self/mountinfo"), doubt, "multi_disk=freeze: "},
+		{"no command", remove("usr/bin/vz7ct"), doubt, "multi_disk=freeze cannot be used: no such program"},
 	} {
 		if e.name == "state is a link" && os.Getuid() != 0 {
 			continue // it leads to root's own directory

@@ -15,6 +15,8 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"github.com/bareos-contrib/vz7ct/internal/freezer"
 )
 
 // version is set by the linker.
@@ -106,6 +108,10 @@ func (a app) run(args []string) int {
 		case "check":
 			if _, err = option(rest); err == nil {
 				return a.check.report(a.stdout)
+			}
+		case freezer.GuardCommand:
+			if err = errors.New("thaw-guard is the plugin's own"); len(rest) == 1 {
+				return a.asRoot(func() int { return a.guard(rest[0]) })
 			}
 		default:
 			err = fmt.Errorf("unknown command %q", command)

@@ -32,6 +32,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"list", "--wait"}, misuse, "", "flag provided but not defined: -wait"},
 		{[]string{"check", "--json"}, misuse, "", "flag provided but not defined"},
 		{[]string{"status", "--dry-run"}, misuse, "", "flag provided but not defined"},
+		{[]string{"thaw-guard"}, misuse, "", "is the plugin's own"},
+		{[]string{"thaw-guard", "/a", "/b"}, misuse, "", "is the plugin's own"},
 	} {
 		n := webNode(t)
 		status, stdout, stderr := n.run(tt.args...)

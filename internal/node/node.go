@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
+	"github.com/bareos-contrib/vz7ct/internal/freezer"
 	"github.com/bareos-contrib/vz7ct/internal/run"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/ploop"
@@ -40,7 +41,8 @@ func New(log *logrus.Entry) (fdplugin.Node, ploop.Client) {
 	containers, disks := prlctl.Client{Runner: r}, ploop.Client{Runner: r}
 	return fdplugin.Node{
 		Containers: containers, Registry: containers, Snapshots: disks, Images: disks,
-		State: fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile, Uptime: fdplugin.UptimeFile,
+		Freezer: freezer.Client{Runner: r},
+		State:   fdplugin.StateDir, Mounts: fdplugin.MountDir, Scripts: fdplugin.ScriptDir, Compact: fdplugin.CompactFile, Uptime: fdplugin.UptimeFile,
 		Keep:   kept.Store,
 		Finish: func() error { return finish(r) },
 	}, disks
@@ -49,7 +51,7 @@ func New(log *logrus.Entry) (fdplugin.Node, ploop.Client) {
 // finish starts the companion command, which takes back what is left when the
 // tools that are at work have ended. It outlives the daemon.
 func finish(r run.Runner) error {
-	path, err := run.Find("/usr/bin/vz7ct", "/usr/sbin/vz7ct", "/usr/local/bin/vz7ct")
+	path, err := run.Companion("")
 	if err != nil {
 		return err
 	}

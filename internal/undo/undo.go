@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 
 // Package undo is a write-ahead journal of the steps by which a job changes its
-// node: a mount directory, a snapshot, a mount, a private area. A step is written
+// node: a mount directory, a snapshot, a mount, a private area, a container that
+// stands still. A step is written
 // and synced before it is taken, as data and not as code, so that whoever finds
 // the journal of a dead job can take it back.
 //
@@ -42,6 +43,10 @@ const (
 	MadeLink Kind = "lockfile"
 	// LockedContainer made Virtuozzo's lock file Dir of Container, with Mark in it.
 	LockedContainer Kind = "container lock"
+	// Frozen made all processes of the control group Dir, those of Container, stand
+	// still. It is written after the steps that are taken meanwhile, so that it is
+	// undone before them.
+	Frozen Kind = "frozen"
 )
 
 // Step is one change of the node. Which fields count depends on Do.
