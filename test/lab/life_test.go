@@ -25,6 +25,9 @@ type status struct {
 	Flocks    []string
 	Bareos    []string `json:"mnt_bareos"`
 	Processes []string
+	Frozen    []string
+	Groups    []string
+	Freezer   string
 }
 
 func (l *lab) status() status {

@@ -124,26 +124,33 @@ func (c *Container) Disks() []Disk {
 
 // running is what the lab remembers of a container's processes, outside the node's own folders.
 type running struct {
-	Init node.Process `json:"init"`
+	Init  node.Process `json:"init"`
+	Group string       `json:"group,omitempty"` // control group of its processes; "" = none
 }
 
 func (c *Container) stateFile() string { return c.lab.Below("containers", c.CTID+".json") }
 
+func (c *Container) running() (r running) {
+	if b, err := os.ReadFile(c.stateFile()); err != nil || json.Unmarshal(b, &r) != nil {
+		return running{}
+	}
+	return r
+}
+
 // Init is the first process of a running container; ok is false if there is none.
 func (c *Container) Init() (p node.Process, ok bool) {
-	var r running
-	b, err := os.ReadFile(c.stateFile())
-	if err != nil || json.Unmarshal(b, &r) != nil {
-		return p, false
-	}
-	return r.Init, r.Init.Alive()
+	p = c.running().Init
+	return p, p.Alive()
 }
+
+// Group is the control group of a running container's processes, "" if they have none.
+func (c *Container) Group() string { return c.running().Group }
 
 // runDir is where libvzctl records the pid of a container's init (VZCTL_VE_RUN_DIR of vz7-u22).
 const runDir = "/run/ve"
 
-// SetInit remembers the first process, for the lab and where the node's own tools look for it.
-func (c *Container) SetInit(p node.Process) error {
+// SetInit remembers the first process and its control group, for the lab and where the node's own tools look for it.
+func (c *Container) SetInit(p node.Process, group string) error {
 	if err := os.MkdirAll(c.lab.Below("containers"), 0o755); err != nil {
 		return err
 	}
@@ -153,7 +160,7 @@ func (c *Container) SetInit(p node.Process) error {
 	if err := os.WriteFile(filepath.Join(runDir, c.CTID+".init.pid"), []byte(strconv.Itoa(p.PID)), 0o644); err != nil {
 		return err
 	}
-	b, err := json.Marshal(running{Init: p})
+	b, err := json.Marshal(running{Init: p, Group: group})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,8 @@ func (s *Status) Print(w io.Writer) error {
 		{"in /mnt/bareos", s.Bareos},
 		{"in /var/lib/vz7ct", s.Var},
 		{"process", s.Processes},
+		{"frozen", s.Frozen},
+		{"left control group", s.Groups},
 	} {
 		for _, v := range l.list {
 			fmt.Fprintf(&b, "%s: %s\n", l.name, v)

@@ -45,6 +45,9 @@ type Status struct {
 	Bareos     []string            `json:"mnt_bareos"`
 	Var        []string            `json:"var_lib_vz7ct"`
 	Processes  []string            `json:"processes"` // names of what runs in the node
+	Frozen     []string            `json:"frozen"`    // "STATE GROUP" of control groups that are frozen
+	Groups     []string            `json:"groups"`    // control groups left by containers that do not run
+	Freezer    string              `json:"freezer"`   // how containers can be frozen: "v1 MOUNT" or v2; "" = not at all
 }
 
 // Look makes the status of a lab.
@@ -81,6 +84,9 @@ func Look(l node.Lab) (*Status, error) {
 		}
 	}
 	if s.Processes, err = l.Processes(); err != nil {
+		return nil, err
+	}
+	if s.Frozen, s.Groups, s.Freezer, err = l.Groups(); err != nil {
 		return nil, err
 	}
 	return s, s.files(l)

@@ -35,7 +35,8 @@ func (l Lab) Down(keep bool) error {
 	if !healthy {
 		l.abort(s)
 	}
-	// Thaw first: a frozen file system whose last mount goes is leaked until the machine restarts.
+	// Thaw first: no process in a frozen control group dies, and a frozen file system whose last mount goes is leaked until the machine restarts.
+	l.thawGroups(false)
 	l.eachInside(5*time.Second, "_thaw-all")
 	l.killInside(s.Holder)
 	l.eachInside(15*time.Second, "_umount-all")
@@ -171,7 +172,7 @@ func (l Lab) leave(keep bool) error {
 			all = errors.Join(all, fmt.Errorf("process %d still lives in the node", p.PID))
 		}
 	}
-	all = errors.Join(all, l.store(State{}))
+	all = errors.Join(all, l.DropGroups(""), l.store(State{}))
 	if all != nil {
 		return all // stays registered: `lab clean` comes back to it
 	}
@@ -228,7 +229,8 @@ func Clean(below string) ([]Lab, error) {
 			continue
 		}
 		if _, err := os.Stat(l.Dir); errors.Is(err, os.ErrNotExist) {
-			all = errors.Join(all, locked(func() error { return errors.Join(os.Remove(l.registered()), dropMountPoints()) }))
+			l.thawGroups(true)
+			all = errors.Join(all, l.DropGroups(""), locked(func() error { return errors.Join(os.Remove(l.registered()), dropMountPoints()) }))
 			done = append(done, l)
 			continue
 		}

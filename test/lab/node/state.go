@@ -32,8 +32,12 @@ type Config struct {
 	Pause string `json:"pause,omitempty"`
 	// Fault is planted in one call of ploop or prlctl: see Call.
 	Fault string `json:"fault,omitempty"`
+	// Cgroup is how containers can be frozen from their next start on: v1, v2, none; "" is what the machine has, v1 before v2.
+	Cgroup string `json:"cgroup,omitempty"`
 	// Workload: operations a second of each writer.
 	Rate int `json:"rate"`
+	// Lockstep is how often a second a counter is written to all disks of a container, one after another, durably.
+	Lockstep int `json:"lockstep,omitempty"`
 }
 
 // DefaultConfig is a lab as `up` makes it.

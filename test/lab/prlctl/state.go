@@ -85,7 +85,7 @@ func (t *Tool) boot(c *container.Container) error {
 			mounts = append(mounts, d.Mount)
 		}
 	}
-	cmd := exec.Command(t.lab.Self(), append([]string{"workload", c.Root(), t.lab.Below("ledger"), c.UUID, strconv.Itoa(conf.Rate)}, mounts...)...)
+	cmd := exec.Command(t.lab.Self(), append([]string{"workload", c.Root(), t.lab.Below("ledger"), c.UUID, strconv.Itoa(conf.Rate), strconv.Itoa(conf.Lockstep)}, mounts...)...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true, Cloneflags: unix.CLONE_NEWPID}
 	if err := cmd.Start(); err != nil {
@@ -95,7 +95,15 @@ func (t *Tool) boot(c *container.Container) error {
 	if err != nil {
 		return err
 	}
-	return c.SetInit(p)
+	group, err := t.lab.MakeGroup(c.CTID)
+	if err == nil && group != "" {
+		err = node.Join(group, p.PID) // with all its threads; it has no children
+	}
+	if err != nil {
+		p.Signal(unix.SIGKILL)
+		return err
+	}
+	return c.SetInit(p, group)
 }
 
 func (t *Tool) start(c *container.Container, _ []string) int {
@@ -120,17 +128,16 @@ func (t *Tool) start(c *container.Container, _ []string) int {
 	})
 }
 
-// halt kills everything that runs in the container. Its first process takes the others along.
-func halt(c *container.Container) error {
-	p, ok := c.Init()
-	if !ok {
-		return nil
+// halt kills everything that runs in the container. Its first process takes the others along. None of them dies while
+// they are frozen.
+func (t *Tool) halt(c *container.Container) error {
+	if p, ok := c.Init(); ok {
+		p.Signal(unix.SIGKILL)
+		if !p.Wait(20 * time.Second) {
+			return fmt.Errorf("process %d does not end", p.PID)
+		}
 	}
-	p.Signal(unix.SIGKILL)
-	if !p.Wait(20 * time.Second) {
-		return fmt.Errorf("process %d does not end", p.PID)
-	}
-	return nil
+	return t.lab.DropGroups(c.CTID)
 }
 
 func (t *Tool) stop(c *container.Container, _ []string) int {
@@ -140,7 +147,7 @@ func (t *Tool) stop(c *container.Container, _ []string) int {
 			return 0
 		}
 		t.say("Stopping the CT...")
-		if err := halt(c); err != nil {
+		if err := t.halt(c); err != nil {
 			return t.fail(refused, "Failed to stop the CT: %v", err)
 		}
 		_ = os.Remove(c.Dump())
@@ -187,7 +194,7 @@ func (t *Tool) suspend(c *container.Container, _ []string) int {
 		t.say("Suspending the CT...")
 		err := os.MkdirAll(filepath.Dir(c.Dump()), 0o755)
 		if err == nil {
-			err = halt(c)
+			err = t.halt(c)
 		}
 		if err == nil {
 			err = os.WriteFile(c.Dump(), []byte(strings.Repeat("memory of "+c.Name+"\n", 1000)), 0o600)
@@ -255,6 +262,11 @@ func (t *Tool) exec(c *container.Container, args []string) int {
 	cmd := &exec.Cmd{Path: line[0], Args: line, Dir: "/", Stdin: os.Stdin, Stdout: t.out, Stderr: t.err}
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=linux"}
 	cmd.SysProcAttr = &unix.SysProcAttr{Chroot: c.Root()}
+	if group := c.Group(); group != "" {
+		// Before the command is there: no child of it may be outside.
+		cmd.Path, cmd.SysProcAttr = t.lab.Self(), nil
+		cmd.Args = append([]string{"lab", "_join", group, c.Root()}, line...)
+	}
 	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {

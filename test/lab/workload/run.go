@@ -30,8 +30,8 @@ func LedgerName(dir, uuid, mount string) string {
 }
 
 // Init is the first process of a container: it locks itself into root and works until it is killed. mounts are the
-// container's disks, "/" first; ledgers lie in dir, outside.
-func Init(root, dir, uuid string, mounts []string, rate int) error {
+// container's disks, "/" first; ledgers lie in dir, outside. rounds are those of lockstep a second, 0 = none.
+func Init(root, dir, uuid string, mounts []string, rate, rounds int) error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
 	var writers []*Writer
@@ -57,7 +57,10 @@ func Init(root, dir, uuid string, mounts []string, rate int) error {
 		return fmt.Errorf("enter %s: %w", root, err)
 	}
 	var g sync.WaitGroup
-	errs := make([]error, len(writers))
+	errs := make([]error, len(writers)+1)
+	if rounds > 0 {
+		g.Go(func() { errs[len(writers)] = lockstep(ctx, mounts, rounds) })
+	}
 	for i, w := range writers {
 		g.Go(func() { errs[i] = w.Run(ctx) })
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/bareos-contrib/vz7ct/test/lab/judge"
 	"github.com/bareos-contrib/vz7ct/test/lab/nasty"
@@ -54,14 +55,28 @@ func now([]string) error {
 
 // runWorkload is the first process of a container; prlctl starts it.
 func runWorkload(args []string) error {
-	if len(args) < 5 {
+	if len(args) < 6 {
 		return errors.New("workload: for prlctl start only")
 	}
 	rate, err := strconv.Atoi(args[3])
 	if err != nil {
 		return err
 	}
-	return workload.Init(args[0], args[1], args[2], args[4:], rate)
+	rounds, err := strconv.Atoi(args[4])
+	if err != nil {
+		return err
+	}
+	return workload.Init(args[0], args[1], args[2], args[5:], rate, rounds)
+}
+
+// lockstep judges disks, mounted below a root, by their counters.
+func lockstep(args []string) error {
+	if len(args) < 3 {
+		return errUsage
+	}
+	counters, err := workload.Lockstep(args[0], args[1:])
+	_, _ = fmt.Println("lockstep:", strings.Trim(fmt.Sprint(counters), "[]")) //nolint:forbidigo // the command's output
+	return err
 }
 
 var errNotRestored = errors.New("the tree lacks what was durable")

@@ -32,7 +32,8 @@ const usage = `usage: lab COMMAND ...
   nasty ROOT                         add a folder with every kind of file and metadata
   now                                the monotonic time of ledgers and logs, in nanoseconds
   workload-verify --ledger F --before TIME ROOT
-                                     judge a restored tree by what was durable in the container before TIME`
+                                     judge a restored tree by what was durable in the container before TIME
+  lockstep ROOT MOUNT MOUNT...       are these disks of one moment? Needs the setting lockstep, "/" comes first`
 
 func main() {
 	os.Exit(run(os.Args))
@@ -75,7 +76,7 @@ func command(name string, args []string) error {
 	commands := map[string]func([]string) error{
 		"up": up, "down": down, "crash": crash, "clean": clean, "exec": execIn, "set": set, "create": create,
 		"start": start, "stop": stop, "status": status, "check": check, "nasty": makeNasty, "now": now,
-		"workload": runWorkload, "workload-verify": verify,
+		"workload": runWorkload, "workload-verify": verify, "lockstep": lockstep,
 	}
 	cmd, ok := commands[name]
 	if !ok {
@@ -90,6 +91,9 @@ func hidden(name string, args []string) error {
 		return ploop.Guard()
 	case "_create":
 		return createInside(args)
+	case "_join":
+		fmt.Fprintln(os.Stderr, "Failed to execute the command:", node.Become(args))
+		os.Exit(255)
 	}
 	return node.Step(append([]string{name}, args...))
 }
