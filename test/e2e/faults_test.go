@@ -192,7 +192,7 @@ func (f *faults) point(op operation, n int, when, kind string) {
 		f.fail(op, n, when)
 	}
 	failed := f.Failed()
-	if op.name != "backup" && !rig.IsBareos() {
+	if strings.HasPrefix(op.name, "restore") && !rig.IsBareos() {
 		// Its Director waits another minute, and Bacula 9.6 mixes up two restores.
 		_, err := f.sys.Wait(f.job)
 		f.must(err)
@@ -243,7 +243,7 @@ func newFaultWorld(t *testing.T) *world {
 	w := &world{T: t}
 	w.newNode()
 	w.create(rig.Container{Name: "web", UUID: webUUID, Size: "1G", Disks: []string{"mnt=/data,size=512M"}, Tree: smallTree})
-	w.start(rig.Config{Jobs: []rig.Job{{Name: "web", Plugin: []string{"name=web"}}}})
+	w.start(rig.Config{Jobs: []rig.Job{{Name: "web", Plugin: []string{"name=web"}}, {Name: "freeze", Plugin: []string{"name=web:multi_disk=freeze"}}}})
 	w.run("prlctl", "start", "web")
 	w.busy(20)
 	return w
@@ -283,6 +283,14 @@ func (f *faults) operations(job int) []operation {
 	return []operation{
 		{"backup", func() {}, func() int {
 			id, err := f.sys.Begin("web")
+			f.must(err)
+			return id
+		}, func() {
+			running()
+			f.recoveredBackup()
+		}},
+		{"freeze", func() {}, func() int {
+			id, err := f.sys.Begin("freeze")
 			f.must(err)
 			return id
 		}, func() {

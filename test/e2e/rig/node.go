@@ -165,9 +165,32 @@ func (n *Node) Snapshots() ([]string, error) {
 	return found, nil
 }
 
+// Status is what the lab tells of its node's containers and control groups.
+type Status struct {
+	// Frozen are groups that stand still, "STATE GROUP", Groups those left by
+	// containers that do not run.
+	Frozen, Groups []string
+	// Freezer is how containers can be frozen, "" if they cannot.
+	Freezer string
+	// Processes are the names of what runs on the node.
+	Processes []string
+}
+
+// Status asks the lab.
+func (n *Node) Status() (s Status, err error) {
+	out, err := lab("status", n.Dir, "--json")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("lab status: %w: %s", err, out)
+	}
+	return s, nil
+}
+
 // Leftovers returns what a job may have left on the node: mounts and directories
-// of ours, snapshots with their records, devices of ours, journals, locks. The copies
-// of descriptors that are kept are none.
+// of ours, snapshots with their records, devices of ours, journals, locks, containers
+// that stand still. The copies of descriptors that are kept are none.
 func (n *Node) Leftovers() ([]string, error) {
 	var left []string
 	snaps, err := n.Snapshots()
@@ -176,6 +199,16 @@ func (n *Node) Leftovers() ([]string, error) {
 	}
 	for _, s := range snaps {
 		left = append(left, "snapshot "+s)
+	}
+	status, err := n.Status()
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range status.Frozen {
+		left = append(left, "frozen "+f)
+	}
+	for _, g := range status.Groups {
+		left = append(left, "group "+g)
 	}
 	for what, cmd := range map[string]string{
 		"mount":     `grep -E ' /mnt/bareos/' /proc/self/mountinfo || true`,

@@ -201,6 +201,9 @@ func listens(port int, ended <-chan struct{}) bool {
 // Pid returns the File Daemon's process number.
 func (s *System) Pid() int { return s.procs["fd"].Process.Pid }
 
+// Running reports whether a daemon was started and not stopped.
+func (s *System) Running(which string) bool { return s.procs[which] != nil }
+
 // StopDaemon sends a signal to a daemon and waits for its end.
 func (s *System) StopDaemon(which string, sig syscall.Signal) {
 	cmd := s.procs[which]
