@@ -40,7 +40,7 @@ func (l *lab) busy(n int) {
 // verify judges a tree inside the node by the root disk's ledger.
 func (l *lab) verify(before, root string) result {
 	l.t.Helper()
-	return l.try(binary, "workload-verify", "--ledger", l.ledger(), "--before", before, root)
+	return l.try(filepath.Join(l.dir, "bin", "lab"), "workload-verify", "--ledger", l.ledger(), "--before", before, root)
 }
 
 func (l *lab) now() string {

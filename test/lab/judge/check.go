@@ -37,9 +37,9 @@ func (c *Checker) line(err error, who, what string) {
 	word, why := "ok", ""
 	if err != nil {
 		c.bad = true
-		word, why = "FAIL", ": "+err.Error()
+		word, why = "FAIL", ": "+strings.ReplaceAll(err.Error(), c.Lab.NodeRoot(), "")
 	}
-	_, _ = fmt.Fprintf(c.Out, "%-4s %-10s %s%s\n", word, who, strings.TrimPrefix(what, c.Lab.Below("node")), why)
+	_, _ = fmt.Fprintf(c.Out, "%-4s %-10s %s%s\n", word, who, strings.TrimPrefix(what, c.Lab.NodeRoot()), why)
 }
 
 // Run judges every disk of every container. ErrUnsound if one of them is not sound.
@@ -76,7 +76,7 @@ func (c *Checker) disk(dd string, devs []server.Device) error {
 		return nil //nolint:nilerr // told, and the images make no sense without it
 	}
 	if inUse(d, devs) {
-		_, _ = fmt.Fprintf(c.Out, "skip images     %s: in use\n", strings.TrimPrefix(dd, c.Lab.Below("node")))
+		_, _ = fmt.Fprintf(c.Out, "skip images     %s: in use\n", strings.TrimPrefix(dd, c.Lab.NodeRoot()))
 		return nil
 	}
 	for _, i := range d.Images {

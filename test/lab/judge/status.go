@@ -108,7 +108,7 @@ func (s *Status) mounts(pid int, loops map[int]string) error {
 
 // files looks at the node's folders.
 func (s *Status) files(l node.Lab) error {
-	root := l.Below("node")
+	root := l.NodeRoot()
 	for _, d := range []struct {
 		dir  string
 		list *[]string
@@ -181,7 +181,7 @@ func orphans(dd string, d *descriptor.Descriptor) ([]string, error) {
 
 // Descriptors lists the DiskDescriptor.xml of every container, as paths outside the node.
 func Descriptors(l node.Lab) ([]string, error) {
-	return filepath.Glob(l.Below("node/vz/private/*/*", descriptor.Name))
+	return filepath.Glob(filepath.Join(l.NodeRoot(), "vz/private/*/*", descriptor.Name))
 }
 
 // flocks finds which of the node's files are locked, by what the kernel tells of all locks.

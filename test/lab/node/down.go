@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,9 +41,7 @@ func (l Lab) Down(keep bool) error {
 	l.eachInside(5*time.Second, "_thaw-all")
 	l.killInside(s.Holder)
 	l.eachInside(15*time.Second, "_umount-all")
-	if left, _ := l.Loops(); len(left) > 0 {
-		l.detachAll(5 * time.Second)
-	}
+	detachAll(l.Loops, l, 5*time.Second)
 	s.Server.Signal(unix.SIGTERM)
 	if !s.Server.Wait(5 * time.Second) {
 		l.abort(s)
@@ -53,7 +52,8 @@ func (l Lab) Down(keep bool) error {
 	l.abort(s)
 	_ = unix.Unmount(l.Below(server.MountName), unix.MNT_DETACH)
 	_ = unix.Unmount(l.Below("ctl"), unix.MNT_DETACH)
-	l.detachAll(10 * time.Second)
+	detachAll(l.Loops, l, 10*time.Second)
+	l.unplug(s)
 	return l.leave(keep)
 }
 
@@ -142,11 +142,11 @@ func (l Lab) findConn() uint32 {
 	return 0
 }
 
-// detachAll detaches the lab's loop devices and waits until the kernel has let go of them.
-func (l Lab) detachAll(limit time.Duration) {
+// detachAll detaches loop devices and waits until the kernel has let go of them.
+func detachAll(list func() (map[int]string, error), l Lab, limit time.Duration) {
 	end := time.Now().Add(limit)
 	for {
-		left, err := l.Loops()
+		left, err := list()
 		if err != nil || len(left) == 0 || time.Now().After(end) {
 			return
 		}
@@ -162,6 +162,9 @@ func (l Lab) leave(keep bool) error {
 	var all error
 	left, err := l.Loops()
 	all = errors.Join(all, err)
+	drives, err := l.Drives()
+	all = errors.Join(all, err)
+	maps.Copy(left, drives)
 	for n := range left {
 		all = errors.Join(all, fmt.Errorf("%s still shows %s", loopdev.Path(n), left[n]))
 	}
@@ -176,12 +179,12 @@ func (l Lab) leave(keep bool) error {
 	if all != nil {
 		return all // stays registered: `lab clean` comes back to it
 	}
-	all = errors.Join(all, os.RemoveAll(l.Below("loops")), os.RemoveAll(l.Below("check")))
+	all = errors.Join(all, os.RemoveAll(l.Below("loops")), os.RemoveAll(l.Below("drives")), os.RemoveAll(l.Below("check")))
 	if !keep {
-		for _, d := range []string{"bin", server.MountName, "ctl", "overlay", "node", "dev", "log", "ledger", "containers"} {
+		for _, d := range []string{"bin", server.MountName, "ctl", "overlay", "node", "dev", "log", "ledger", "containers", mediumName} {
 			all = errors.Join(all, os.RemoveAll(l.Below(d)))
 		}
-		for _, f := range []string{stateName, configName, claimName, "server.sock", "paused"} {
+		for _, f := range []string{stateName, configName, claimName, "server.sock", "paused", mediumImage, cutName, CallsName, JournalName, PointsName} {
 			if err := os.Remove(l.Below(f)); err != nil && !errors.Is(err, os.ErrNotExist) {
 				all = errors.Join(all, err)
 			}
@@ -196,10 +199,14 @@ func (l Lab) leave(keep bool) error {
 	}))
 }
 
-// Crash is a power cut: server, workloads and daemons die at once, nothing is flushed or unmounted. The node's files stay.
-func (l Lab) Crash() error {
+// Crash is a power cut: server, workloads and daemons die at once, nothing is flushed or unmounted. The node's files stay;
+// a disk of its own loses what it has not been told to flush, or with a seed a part of it.
+func (l Lab) Crash(seed uint64) error {
 	s, err := l.State()
 	if err != nil {
+		return err
+	}
+	if err := l.cut(s, seed); err != nil {
 		return err
 	}
 	s.Server.Signal(unix.SIGKILL) // first, so that nothing that dies later reaches the images

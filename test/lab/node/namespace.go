@@ -11,13 +11,17 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// scratch are the folders of a node that lie below the lab: name below DIR/node, place in the namespace.
-var scratch = []struct{ name, place string }{
+// place is a folder of a node: its name below DIR/node, and where it is in the namespace.
+type place struct{ name, place string }
+
+// scratch are the folders that every node has for itself.
+var scratch = []place{
 	{"vz", "/vz"},
 	{"etc-vz", "/etc/vz"},
 	{"mnt-bareos", "/mnt/bareos"},
@@ -30,10 +34,21 @@ func (l Lab) Hold(ready func() error) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := l.privateDev(); err != nil {
+	c, err := l.Config()
+	if err != nil {
 		return err
 	}
-	for _, s := range scratch {
+	places := scratch
+	if c.Disk() {
+		if err := l.mountMedium(c); err != nil {
+			return err
+		}
+		places = append(slices.Clone(scratch), place{"tmp", "/tmp"})
+	}
+	if err := errors.Join(l.furnishNode(), l.privateDev()); err != nil {
+		return err
+	}
+	for _, s := range places {
 		if err := unix.Mount(l.Below("node", s.name), s.place, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind %s: %w", s.place, err)
 		}

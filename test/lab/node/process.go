@@ -4,6 +4,7 @@ package node
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -101,6 +102,11 @@ func (l Lab) inside() ([]Process, error) {
 	if err != nil {
 		return nil, err
 	}
+	drives, err := l.Drives()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(loops, drives)
 	var vz unix.Stat_t
 	_ = unix.Stat(l.Below("node", "vz"), &vz) // none: then only loop devices tell
 	own, _ := os.Readlink("/proc/self/ns/mnt")
@@ -157,7 +163,7 @@ func (l Lab) Processes() ([]string, error) {
 	}
 	var names []string
 	for _, p := range list {
-		if p == s.Holder || !p.Alive() {
+		if p == s.Holder || p == s.Watch || !p.Alive() {
 			continue
 		}
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.PID))

@@ -17,6 +17,8 @@ import (
 type State struct {
 	Server   Process  `json:"server"`
 	Holder   Process  `json:"holder"`
+	Medium   Process  `json:"medium"` // of a node with a disk of its own
+	Watch    Process  `json:"watch"`
 	Conn     uint32   `json:"fuse_connection"`
 	MadeHere []string `json:"made_here,omitempty"` // mount points this lab made on the machine
 }
@@ -34,6 +36,8 @@ type Config struct {
 	Fault string `json:"fault,omitempty"`
 	// Cgroup is how containers can be frozen from their next start on: v1, v2, none; "" is what the machine has, v1 before v2.
 	Cgroup string `json:"cgroup,omitempty"`
+	// DiskMiB is the size of the node's own disk, 0 if its files lie in the lab's folder.
+	DiskMiB int `json:"disk_mib,omitempty"`
 	// Workload: operations a second of each writer.
 	Rate int `json:"rate"`
 	// Lockstep is how often a second a counter is written to all disks of a container, one after another, durably.

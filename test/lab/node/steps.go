@@ -31,6 +31,15 @@ func Step(arg []string) error {
 		var bad error
 		err := server.Run(ctx, l.Dir, func() { bad = Ready() })
 		return errors.Join(err, bad)
+	case "_medium":
+		return l.serveMedium()
+	case "_watch":
+		if len(arg) < 3 {
+			return l.Exec([]string{l.Self(), "_watch", l.Dir, "inside"})
+		}
+		return l.serveWatch()
+	case "_free":
+		return l.Free()
 	case "_hold":
 		return l.Hold(Ready)
 	case "_ping":

@@ -19,7 +19,8 @@ import (
 )
 
 // Up makes a node in dir, or starts the one that was there again, as after a power cut. dialect may be empty.
-func Up(dir, dialect string) (l Lab, err error) {
+// diskMiB is the size of a disk of the node's own, 0 for none; one that was there stays as it is.
+func Up(dir, dialect string, diskMiB int) (l Lab, err error) {
 	if os.Geteuid() != 0 {
 		return l, errors.New("a lab needs root")
 	}
@@ -51,7 +52,7 @@ func Up(dir, dialect string) (l Lab, err error) {
 			err = errors.Join(err, l.Down(true))
 		}
 	}()
-	if err := l.furnish(dialect); err != nil {
+	if err := l.furnish(dialect, diskMiB); err != nil {
 		return l, err
 	}
 	err = locked(func() error {
@@ -66,13 +67,9 @@ func Up(dir, dialect string) (l Lab, err error) {
 	return l, l.start()
 }
 
-// furnish makes the folders, the programs and the node's settings.
-func (l Lab) furnish(dialect string) error {
-	for _, d := range []string{
-		"bin", server.MountName, "ctl", "log", "ledger", "overlay/sbin", "overlay/bin", "node/run/lock", "node/run/ploop",
-		"node/etc-vz/conf", "node/etc-vz/names", "node/vz/private", "node/vz/root", "node/vz/lock", "node/vz/template",
-		"node/vz/tmp", "node/vz/dump", "node/mnt-bareos", "node/var-lib-vz7ct",
-	} {
+// furnish makes the lab's own folders, the programs, the settings and the node's disk.
+func (l Lab) furnish(dialect string, diskMiB int) error {
+	for _, d := range []string{"bin", server.MountName, "ctl", "log", "ledger", "overlay/sbin", "overlay/bin", "node"} {
 		if err := os.MkdirAll(l.Below(d), 0o755); err != nil {
 			return err
 		}
@@ -92,10 +89,29 @@ func (l Lab) furnish(dialect string) error {
 	if dialect != "" {
 		c.Dialect = dialect
 	}
+	if !c.Disk() {
+		c.DiskMiB = diskMiB
+	}
 	if err := l.SetConfig(c); err != nil {
 		return err
 	}
-	if _, err := l.Config(); err != nil {
+	if _, err := l.Config(); err != nil || !c.Disk() {
+		return err
+	}
+	return l.makeMedium(c.DiskMiB)
+}
+
+// furnishNode makes the node's folders, where the node sees them.
+func (l Lab) furnishNode() error {
+	for _, d := range []string{
+		"run/lock", "run/ploop", "etc-vz/conf", "etc-vz/names", "vz/private", "vz/root", "vz/lock", "vz/template",
+		"vz/tmp", "vz/dump", "mnt-bareos", "var-lib-vz7ct", "tmp",
+	} {
+		if err := os.MkdirAll(l.Below("node", d), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(l.Below("node", "tmp"), 0o1777); err != nil {
 		return err
 	}
 	// A node that starts has no locks and an empty /run.
@@ -162,6 +178,15 @@ func install(path string) error {
 // start starts server and namespace.
 func (l Lab) start() error {
 	var s State
+	c, err := l.Config()
+	if err != nil {
+		return err
+	}
+	if c.Disk() {
+		if err := l.plugIn(c, &s); err != nil {
+			return err
+		}
+	}
 	p, err := l.spawn("_server", 0)
 	if err != nil {
 		return fmt.Errorf("image server: %w", err)
@@ -192,6 +217,12 @@ func (l Lab) start() error {
 		return fmt.Errorf("namespace: %w", err)
 	}
 	s.Holder = p
+	if err := l.store(s); err != nil || !c.Disk() {
+		return err
+	}
+	if s.Watch, err = l.spawn("_watch", 0); err != nil {
+		return fmt.Errorf("watch of the journal: %w", err)
+	}
 	return l.store(s)
 }
 

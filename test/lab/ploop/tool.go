@@ -70,6 +70,7 @@ type Tool struct {
 	vz9  bool
 	rec  Record
 	last string // last error message
+	at   func(point string)
 }
 
 // Record is the line of DIR/log/ploop.jsonl that a call leaves.
@@ -96,7 +97,10 @@ func Main(lab node.Lab, args []string, out, errw io.Writer) int {
 		return int(cSys)
 	}
 	t.conf, t.vz9 = conf, conf.Dialect == "vz9"
-	c := code(lab.Call(conf.Fault, int(cSys), func() int { return int(t.run(args)) }))
+	c := code(lab.Call(conf.Fault, "ploop "+strings.Join(args, " "), int(cSys), func(at func(string)) int {
+		t.at = at
+		return int(t.run(args))
+	}))
 	t.rec.Exit, t.rec.MS = int(c), since(t.rec.Time)
 	if err := lab.Append("log/ploop.jsonl", t.rec); err != nil {
 		_, _ = fmt.Fprintln(errw, "lab:", err)
@@ -148,6 +152,9 @@ func (t *Tool) broken(err error) code {
 func (t *Tool) pause(point string) {
 	if t.conf.Pause == point {
 		t.lab.PauseAt(point)
+	}
+	if t.at != nil {
+		t.at(point)
 	}
 }
 

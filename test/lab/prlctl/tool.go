@@ -47,7 +47,7 @@ func Main(lab node.Lab, args []string, out, errw io.Writer) int {
 		_, _ = fmt.Fprintln(errw, "lab:", err)
 		return refused
 	}
-	r.Exit = lab.Call(conf.Fault, refused, func() int { return t.run(args) })
+	r.Exit = lab.Call(conf.Fault, "prlctl "+strings.Join(args, " "), refused, func(func(string)) int { return t.run(args) })
 	r.MS = float64(time.Since(r.Time).Microseconds()) / 1000
 	if err := lab.Append("log/prlctl.jsonl", r); err != nil {
 		_, _ = fmt.Fprintln(errw, "lab:", err)

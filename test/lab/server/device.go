@@ -70,9 +70,9 @@ func newDevice(d Device, files []*os.File) (*device, error) {
 		d.Levels[i] = l
 		var m *image.Image
 		if l.Raw {
-			m, err = image.OpenRaw(image.OS(f), d.Blocksize)
+			m, err = image.OpenRaw(imageFile(f), d.Blocksize)
 		} else {
-			m, err = image.Open(image.OS(f), true)
+			m, err = image.Open(imageFile(f), true)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", l.Path, err)
@@ -102,7 +102,7 @@ func closeAll(files []*os.File) {
 
 // snapshot puts a new top on the chain.
 func (d *device) snapshot(path string, f *os.File) error {
-	next, err := image.Open(image.OS(f), false)
+	next, err := image.Open(imageFile(f), false)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
@@ -185,9 +185,9 @@ func openBelow(f *os.File, l Level, blocksize uint32) (*image.Image, error) {
 	var m *image.Image
 	var err error
 	if l.Raw {
-		m, err = image.OpenRaw(image.OS(f), blocksize)
+		m, err = image.OpenRaw(imageFile(f), blocksize)
 	} else {
-		m, err = image.Open(image.OS(f), true)
+		m, err = image.Open(imageFile(f), true)
 	}
 	if err == nil {
 		err = m.MarkInUse(true)

@@ -18,12 +18,14 @@ import (
 )
 
 const usage = `usage: lab COMMAND ...
-  up DIR [--dialect vz7|vz9]         make a node in DIR, or start the one that was there
+  up DIR [--dialect vz7|vz9] [--disk MIB]
+                                     make a node in DIR, or start the one that was there; with a hard disk of its own
   down DIR [--keep]                  take everything away; --keep leaves the node's files
-  crash DIR                          cut the power; files stay, "up" starts the node again
+  crash DIR [--seed N]               cut the power; files stay, "up" starts the node again
   clean [FOLDER]                     take down every lab that was killed, or those below FOLDER
   exec DIR [--] CMD...               run CMD inside the node
   set DIR KEY=VALUE...               change settings: see README.md
+  free DIR                           make room again where a fault has filled up the node's disk
   create DIR --name NAME --uuid UUID --size SIZE --tree TAR|DIR [--ctid N] [--disk mnt=/data,size=SIZE]...
          [--blocksize SECTORS] [--image-version 1|2] [--preallocated|--raw]
   start DIR NAME, stop DIR NAME      prlctl start and stop
@@ -74,7 +76,7 @@ func command(name string, args []string) error {
 		return hidden(name, args)
 	}
 	commands := map[string]func([]string) error{
-		"up": up, "down": down, "crash": crash, "clean": clean, "exec": execIn, "set": set, "create": create,
+		"up": up, "down": down, "crash": crash, "clean": clean, "exec": execIn, "set": set, "free": free, "create": create,
 		"start": start, "stop": stop, "status": status, "check": check, "nasty": makeNasty, "now": now,
 		"workload": runWorkload, "workload-verify": verify, "lockstep": lockstep,
 	}

@@ -18,10 +18,11 @@ func up(args []string) error {
 	}
 	f := flag.NewFlagSet("up", flag.ContinueOnError)
 	dialect := f.String("dialect", "", "vz7 or vz9")
+	disk := f.Int("disk", 0, "a disk of the node's own, in MiB")
 	if err := f.Parse(args[1:]); err != nil {
 		return err
 	}
-	_, err := node.Up(args[0], *dialect)
+	_, err := node.Up(args[0], *dialect, *disk)
 	return err
 }
 
@@ -34,11 +35,16 @@ func down(args []string) error {
 }
 
 func crash(args []string) error {
-	l, _, err := lab(args)
+	l, rest, err := lab(args)
 	if err != nil {
 		return err
 	}
-	return l.Crash()
+	f := flag.NewFlagSet("crash", flag.ContinueOnError)
+	seed := f.Uint64("seed", 0, "which part of what was not flushed survives")
+	if err := f.Parse(rest); err != nil {
+		return err
+	}
+	return l.Crash(*seed)
 }
 
 func clean(args []string) error {
@@ -68,6 +74,15 @@ func execIn(args []string) error {
 		return errUsage
 	}
 	return l.Exec(rest)
+}
+
+// free makes room again on a node whose file systems a fault has filled up.
+func free(args []string) error {
+	l, _, err := lab(args)
+	if err != nil {
+		return err
+	}
+	return l.Exec([]string{l.Self(), "_free", l.Dir})
 }
 
 func set(args []string) error {
