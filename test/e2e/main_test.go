@@ -6,9 +6,11 @@
 package e2e
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -61,6 +63,10 @@ func run(m *testing.M) int {
 	smallTree = filepath.Join(dir, "tree")
 	if err := makeTree(smallTree); err != nil {
 		fmt.Println("make tree:", err)
+		return 1
+	}
+	if err := flag.Set("test.parallel", strconv.Itoa(faultNodes())); err != nil {
+		fmt.Println(err)
 		return 1
 	}
 	return m.Run()
@@ -121,7 +127,8 @@ func newWorld(t *testing.T, cfg rig.Config) *world {
 	return w
 }
 
-func (w *world) newNode() {
+// newNode puts up a node; words are further ones for `lab up`.
+func (w *world) newNode(words ...string) {
 	w.Helper()
 	dir, err := os.MkdirTemp("/var/tmp", "vz7ct-e2e-")
 	w.must(err)
@@ -134,7 +141,7 @@ func (w *world) newNode() {
 		}
 		os.RemoveAll(dir)
 	})
-	w.node, err = rig.UpNode(filepath.Join(dir, "node"))
+	w.node, err = rig.UpNode(filepath.Join(dir, "node"), words...)
 	w.must(err)
 	w.Cleanup(func() {
 		if err := w.node.Down(); err != nil {

@@ -38,13 +38,14 @@ type Node struct {
 	Dir string
 }
 
-// UpNode puts up a node in dir, with the vz7ct command at /usr/bin/vz7ct.
-func UpNode(dir string) (*Node, error) {
+// UpNode puts up a node in dir, with the companion command in its place, and that
+// which compares. words are further ones for `lab up`.
+func UpNode(dir string, words ...string) (*Node, error) {
 	n := &Node{dir}
 	if err := n.installCommand(); err != nil {
 		return nil, fmt.Errorf("install vz7ct: %w", err)
 	}
-	if out, err := lab("up", dir); err != nil {
+	if out, err := lab(append([]string{"up", dir}, words...)...); err != nil {
 		return nil, fmt.Errorf("lab up: %w: %s", err, out)
 	}
 	return n, nil
@@ -55,12 +56,13 @@ func UpNode(dir string) (*Node, error) {
 // down; what is put there must not change in between.
 func (n *Node) CommandFile() string { return filepath.Join(n.Dir, "overlay/bin/vz7ct") }
 
-// installCommand copies the command: a build may replace its file under a test.
+// installCommand copies the command, and that which compares: a build may replace
+// their files under a test.
 func (n *Node) installCommand() error {
 	if err := os.MkdirAll(filepath.Dir(n.CommandFile()), 0o755); err != nil {
 		return err
 	}
-	if out, err := command(time.Minute, "install", "-m", "0755", Build("vz7ct"), n.CommandFile()); err != nil {
+	if out, err := command(time.Minute, "install", "-m", "0755", Build("vz7ct"), Build("compare"), filepath.Dir(n.CommandFile())); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
@@ -165,38 +167,26 @@ func (n *Node) Snapshots() ([]string, error) {
 	return found, nil
 }
 
-// Status is what the lab tells of its node's containers and control groups.
-type Status struct {
-	// Frozen are groups that stand still, "STATE GROUP", Groups those left by
-	// containers that do not run.
-	Frozen, Groups []string
-	// Freezer is how containers can be frozen, "" if they cannot.
-	Freezer string
-	// Processes are the names of what runs on the node.
-	Processes []string
-}
-
-// Status asks the lab.
-func (n *Node) Status() (s Status, err error) {
-	out, err := lab("status", n.Dir, "--json")
-	if err == nil {
-		err = json.Unmarshal([]byte(out), &s)
-	}
-	if err != nil {
-		return s, fmt.Errorf("lab status: %w: %s", err, out)
-	}
-	return s, nil
-}
+// leftovers prints what a job may have left, a line each that begins with its kind.
+const leftovers = `
+grep -E ' /mnt/bareos/' /proc/self/mountinfo | sed 's/^/mount /'
+ls -A /mnt/bareos | sed 's/^/directory /'
+ploop list | grep vz7ct- | sed 's/^/device /'
+ls -A /vz/lock | sed 's/^/container lock /'
+find /vz/private -maxdepth 3 -name '.vz7ct-*' | sed 's/^/record /'
+cd /var/lib/vz7ct || exit 0
+find . -mindepth 1 -not -type d -not -path './descriptors/*' | sed 's,^./journal/,journal &,; t; s,^./locks/,lock &,; t; s,^,state ,'
+`
 
 // Leftovers returns what a job may have left on the node: mounts and directories
 // of ours, snapshots with their records, devices of ours, journals, locks, containers
 // that stand still. The copies of descriptors that are kept are none.
 func (n *Node) Leftovers() ([]string, error) {
-	var left []string
 	snaps, err := n.Snapshots()
 	if err != nil {
 		return nil, err
 	}
+	var left []string
 	for _, s := range snaps {
 		left = append(left, "snapshot "+s)
 	}
@@ -210,25 +200,42 @@ func (n *Node) Leftovers() ([]string, error) {
 	for _, g := range status.Groups {
 		left = append(left, "group "+g)
 	}
-	for what, cmd := range map[string]string{
-		"mount":     `grep -E ' /mnt/bareos/' /proc/self/mountinfo || true`,
-		"directory": `ls -A /mnt/bareos`,
-		"device":    `ploop list | grep vz7ct- || true`,
-		"state":     `find /var/lib/vz7ct -mindepth 1 -not -type d -not -path '/var/lib/vz7ct/descriptors/*'`,
-		"record":    `find /vz/private -maxdepth 3 -name '.vz7ct-*'`,
-		"lock":      `ls -A /vz/lock`,
-	} {
-		out, err := n.Must("sh", "-c", cmd)
-		if err != nil {
-			return nil, err
-		}
-		for line := range strings.SplitSeq(strings.TrimSpace(out), "\n") {
-			if line != "" {
-				left = append(left, what+" "+line)
-			}
+	out, err := n.Must("sh", "-c", leftovers)
+	if err != nil {
+		return nil, err
+	}
+	for line := range strings.SplitSeq(strings.TrimSpace(out), "\n") {
+		if line != "" {
+			left = append(left, line)
 		}
 	}
 	return left, nil
+}
+
+// Status is what the lab says of a node, as far as jobs can leave something.
+type Status struct {
+	Mounts, Loops, Leftovers, Locks, Flocks []string
+	Devices                                 []struct{ Name, Cookie string }
+	// Frozen are groups that stand still, "STATE GROUP", Groups those left by
+	// containers that do not run.
+	Frozen, Groups []string
+	// Freezer is how containers can be frozen, "" if they cannot.
+	Freezer string
+	// Processes are the names of what runs on the node.
+	Processes []string
+}
+
+// Status asks the lab.
+func (n *Node) Status() (Status, error) {
+	var s Status
+	out, err := lab("status", n.Dir, "--json")
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("lab status: %w: %s", err, out)
+	}
+	return s, nil
 }
 
 // PloopCall is one line of the lab's log of ploop calls.
@@ -259,6 +266,6 @@ func (n *Node) PloopCalls() ([]PloopCall, error) {
 
 // Scan reads the file system mounted at dir on the node into a file.
 func (n *Node) Scan(dir, out string) error {
-	_, err := n.Must(Build("compare"), "scan", dir, out)
+	_, err := n.Must("/usr/bin/compare", "scan", dir, out)
 	return err
 }

@@ -105,9 +105,8 @@ func Start(n *Node, dir string, cfg Config) (*System, error) {
 			return nil, err
 		}
 	}
-	// A link would be ignored by the daemons.
-	if out, err := command(time.Minute, "cp", Build("vz7ct-fd.so"), filepath.Join(dir, "plugins/")); err != nil {
-		return nil, fmt.Errorf("copy plugin: %w: %s", err, out)
+	if err := s.Plugin(true); err != nil {
+		return nil, err
 	}
 	if err := s.choosePorts(); err != nil {
 		return nil, err
@@ -219,6 +218,19 @@ func (s *System) StopDaemon(which string, sig syscall.Signal) {
 		_ = cmd.Process.Kill()
 		<-s.ended[which]
 	}
+}
+
+// Plugin puts the plugin into its place, or takes it away: the File Daemon that is
+// started next has it, or has it not.
+func (s *System) Plugin(there bool) error {
+	if !there {
+		return os.Remove(filepath.Join(s.Dir, "plugins/vz7ct-fd.so"))
+	}
+	// A link would be ignored by the daemons.
+	if out, err := command(time.Minute, "cp", Build("vz7ct-fd.so"), filepath.Join(s.Dir, "plugins/")); err != nil {
+		return fmt.Errorf("copy plugin: %w: %s", err, out)
+	}
+	return nil
 }
 
 // Stop ends all daemons.

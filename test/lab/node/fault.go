@@ -43,12 +43,12 @@ func parseFault(setting, prefix string) (f fault, ok bool) {
 // Call runs one call of ploop or prlctl, with the fault that was set for it. One that fails exits with the status given.
 // run is given a function to be called at named points in its midst.
 func (l Lab) Call(setting, name string, failed int, run func(at func(point string)) int) int {
-	f, ok := parseFault(setting, "")
-	if !ok {
+	if setting == "" {
 		return run(func(string) {})
 	}
 	n, err := l.count(CallsName, name)
-	if err != nil || n != f.number {
+	f, ok := parseFault(setting, "")
+	if err != nil || !ok || n != f.number {
 		return run(func(point string) { l.reached(n, point) })
 	}
 	switch f.when {
@@ -103,11 +103,12 @@ func (l Lab) Journal(op string, do func() syscall.Errno) syscall.Errno {
 	if err != nil {
 		return syscall.EIO
 	}
-	f, ok := parseFault(c.Fault, "journal-")
-	if !ok {
+	if c.Fault == "" {
 		return do()
 	}
-	if n, err := l.count(JournalName, op); err != nil || n != f.number {
+	n, err := l.count(JournalName, op)
+	f, ok := parseFault(c.Fault, "journal-")
+	if err != nil || !ok || n != f.number {
 		return do()
 	}
 	point := fmt.Sprintf("%s journal step %d, %s", f.when, f.number, op)
