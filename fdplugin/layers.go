@@ -5,13 +5,11 @@ package fdplugin
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 )
 
@@ -35,9 +33,9 @@ type layers struct {
 func (l *layers) add(s string) {
 	rest, ok := ours(s)
 	switch {
-	case !ok:
+	case !ok && len(l.ignored) < maxStrings && len(s) <= maxOptions:
 		l.ignored = append(l.ignored, s)
-	default:
+	case ok && len(l.job) <= maxStrings:
 		l.job = append(l.job, rest)
 	}
 }
@@ -53,6 +51,9 @@ func (l *layers) effective(cmd string, ph phase) (Options, string, error) {
 	rest, ok := ours(cmd)
 	if !ok {
 		return Options{}, "", fmt.Errorf("command %q is not for plugin %s", cmd, PluginName)
+	}
+	if len(l.job) > maxStrings {
+		return Options{}, "", fmt.Errorf("more than %d option strings for one job", maxStrings)
 	}
 	var levels [][]setting
 	for i, s := range l.job {
@@ -170,18 +171,17 @@ func choose(levels [][]setting, ph phase) ([]setting, error) {
 
 // describe writes the options that count, in the table's order, and their origin.
 func describe(chosen []setting) string {
+	given := map[string][]string{}
+	for _, s := range chosen {
+		o, _ := find(s.key)
+		given[o.key] = append(given[o.key], fmt.Sprintf("%s=%s (%s)", o.key, text.Name(s.value), s.from))
+	}
 	var words []string
 	for _, o := range options() {
-		given := false
-		for _, s := range chosen {
-			if same, _ := find(s.key); same.key == o.key {
-				words = append(words, fmt.Sprintf("%s=%s (%s)", o.key, text.Name(s.value), s.from))
-				given = true
-			}
-		}
-		if !given && o.def != "" {
+		if len(given[o.key]) == 0 && o.def != "" {
 			words = append(words, fmt.Sprintf("%s=%s (default)", o.key, o.def))
 		}
+		words = append(words, given[o.key]...)
 	}
 	return strings.Join(words, ", ")
 }
@@ -195,10 +195,7 @@ const maxOptionFile = 1 << 20
 func readFile(path, key string, ph phase) ([]setting, error) {
 	from := key + " " + text.Name(path)
 	wrap := func(err error) error { return fmt.Errorf("%s: %w", from, err) }
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if errors.Is(err, unix.ELOOP) {
-		return nil, wrap(errors.New("is a symbolic link"))
-	}
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, wrap(errors.Unwrap(err))
 	}
@@ -206,10 +203,7 @@ func readFile(path, key string, ph phase) ([]setting, error) {
 	if err := trusted(f); err != nil {
 		return nil, wrap(err)
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxOptionFile+1))
-	if err == nil && len(data) > maxOptionFile {
-		err = fmt.Errorf("is larger than %d bytes", maxOptionFile)
-	}
+	data, err := regular.Read(f, maxOptionFile)
 	if err != nil {
 		return nil, wrap(err)
 	}
@@ -228,8 +222,8 @@ func trusted(f *os.File) error {
 	}
 	sys, ok := st.Sys().(*syscall.Stat_t)
 	switch {
-	case !ok || !st.Mode().IsRegular():
-		return errors.New("is no regular file")
+	case !ok:
+		return errors.New("has no owner")
 	case int(sys.Uid) != os.Geteuid():
 		return fmt.Errorf("belongs to user %d, must belong to root", sys.Uid)
 	case st.Mode().Perm()&0o022 != 0:

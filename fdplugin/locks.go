@@ -18,7 +18,7 @@ import (
 // is open.
 func (j *Job) lock(o Options, uuid string, compact bool) error {
 	if path := o.Lockfile; path != "" {
-		if err := j.hold(o, "lockfile="+path, func() (*lock.Held, error) {
+		if err := j.hold(o, "lockfile="+text.Name(path), func() (*lock.Held, error) {
 			return lock.WithLink(path, func(link string) error {
 				return j.journal.Intend(undo.Step{Do: undo.MadeLink, Dir: link})
 			})

@@ -36,10 +36,20 @@ func ours(s string) (rest string, ok bool) {
 	return "", false
 }
 
+// maxOptions bounds one option string, maxStrings how many a job takes: they may come
+// from a console of few rights.
+const (
+	maxOptions = 64 << 10
+	maxStrings = 64
+)
+
 // parse splits the part behind the plugin's name: key=value:key=value. A colon
 // in a value is written \: ; every other backslash stands for itself. Blanks
 // and line ends around a key or value do not count.
 func parse(s, from string) ([]setting, error) {
+	if len(s) > maxOptions {
+		return nil, fmt.Errorf("%s: option string of %d bytes, %d are allowed", from, len(s), maxOptions)
+	}
 	var out []setting
 	for part := range strings.SplitSeq(strings.ReplaceAll(s, `\:`, "\x00"), ":") {
 		part = strings.TrimSpace(strings.ReplaceAll(part, "\x00", ":"))

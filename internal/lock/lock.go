@@ -5,9 +5,10 @@
 // Python's lockfile module makes, so that scripts and the Python plugin see it;
 // and the file by which Virtuozzo's tools lock a container.
 //
-// No file is ever truncated, written over or reached through a link in its last
-// component: lock files lie in /tmp. Nothing here waits inside the kernel, since
-// a wait must end when the job is cancelled.
+// No file is ever truncated or written over, nor reached over a link that somebody
+// else than root could have planted: lock files lie in /tmp. A lock is opened, made
+// and removed in one open directory. Nothing here waits inside the kernel, since a
+// wait must end when the job is cancelled.
 package lock
 
 import (
@@ -17,10 +18,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
 )
 
 // HeldError tells that somebody else holds the lock.
@@ -30,10 +34,13 @@ type HeldError struct {
 	By string
 }
 
-func (e *HeldError) Error() string { return fmt.Sprintf("%s is held by %s", e.Path, e.By) }
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("%s is held by %s", text.Name(e.Path), e.By)
+}
 
 // Held is a lock that this process has.
 type Held struct {
+	at     *place
 	file   *os.File
 	remove bool
 	link   *link
@@ -54,9 +61,10 @@ func (h *Held) Release() error {
 		errs = append(errs, h.link.release())
 	}
 	if h.remove {
-		errs = append(errs, os.Remove(h.file.Name()))
+		errs = append(errs, h.at.remove())
 	}
 	errs = append(errs, h.file.Close())
+	h.at.close()
 	h.file = nil
 	return errors.Join(errs...)
 }
@@ -68,57 +76,70 @@ func (h *Held) File() *os.File { return h.file }
 // Exclusive locks path for this holder alone, and removes the file at the end
 // if remove is set. It returns a *HeldError if somebody else has it.
 func Exclusive(path string, remove bool) (*Held, error) {
-	f, err := flock(path, unix.LOCK_EX)
+	h, err := take(path, unix.LOCK_EX, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Held{file: f, remove: remove}, nil
+	h.remove = remove
+	return h, nil
 }
 
 // Shared locks path together with others that lock it shared, against one that
 // wants it alone.
-func Shared(path string) (*Held, error) {
-	f, err := flock(path, unix.LOCK_SH)
+func Shared(path string) (*Held, error) { return take(path, unix.LOCK_SH, nil) }
+
+// take opens path, which it creates if need be, and locks it without waiting. judge,
+// if set, is asked whether it may.
+func take(path string, how int, judge func(*place) error) (*Held, error) {
+	at, err := openPlace(path)
 	if err != nil {
 		return nil, err
 	}
-	return &Held{file: f}, nil
+	if judge != nil {
+		err = judge(at)
+	}
+	var f *os.File
+	if err == nil {
+		f, err = at.flock(how)
+	}
+	if err != nil {
+		at.close()
+		return nil, err
+	}
+	return &Held{at: at, file: f}, nil
 }
 
-// flock opens path, which it creates if need be, and locks it without waiting.
-func flock(path string, how int) (*os.File, error) {
+func (p *place) flock(how int) (*os.File, error) {
 	for {
-		f, err := openPlain(path)
+		f, err := p.open()
 		if err != nil {
-			return nil, fmt.Errorf("lock file: %w", err)
+			return nil, err
 		}
 		err = retry(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
-		if err == nil && same(f, path) {
+		if err == nil && p.same(f) {
 			return f, nil
 		}
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			by := holders(f)
 			f.Close()
-			return nil, &HeldError{path, by}
+			return nil, &HeldError{p.path, by}
 		}
 		f.Close()
 		if err != nil {
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+			return nil, fmt.Errorf("lock %s: %w", text.Name(p.path), err)
 		}
 		// The file was removed by the holder before: what path names now is new.
 	}
 }
 
-const openFlags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY
-
-// openPlain opens or creates a regular file. An existing file is opened without
+// open opens or creates a regular file. An existing file is opened without
 // O_CREAT: in a sticky directory the kernel denies that for files of others even
 // to root (fs.protected_regular).
-func openPlain(path string) (*os.File, error) {
+func (p *place) open() (*os.File, error) {
 	for n := 0; ; n++ {
-		f, err := openExisting(path)
+		f, err := p.existing()
 		if errors.Is(err, os.ErrNotExist) {
-			f, err = os.OpenFile(path, openFlags|os.O_CREATE|os.O_EXCL, 0o600)
+			f, err = p.create(unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0o600)
 		}
 		// Holders make and remove it all the time: it may have come between the
 		// two calls, or gone again.
@@ -126,29 +147,6 @@ func openPlain(path string) (*os.File, error) {
 			return f, err
 		}
 	}
-}
-
-// openExisting opens a regular file and follows no link.
-func openExisting(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, openFlags, 0)
-	if errors.Is(err, unix.ELOOP) {
-		return nil, fmt.Errorf("%s is a symbolic link: a lock file must be a regular file", path)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		f.Close()
-		return nil, fmt.Errorf("%s is no regular file", path)
-	}
-	return f, nil
-}
-
-// same reports whether path still names the open file.
-func same(f *os.File, path string) bool {
-	a, err1 := f.Stat()
-	b, err2 := os.Lstat(path)
-	return err1 == nil && err2 == nil && os.SameFile(a, b)
 }
 
 // Wait calls try until it has the lock, fails otherwise than with a HeldError,
@@ -206,13 +204,17 @@ func holders(f *os.File) string {
 	return strings.Join(names, ", ")
 }
 
-// process names a process by its number and command.
+// process names a process by its number and command, if pid is a number: it may
+// come out of a file that anybody could have written.
 func process(pid string) string {
+	if n, err := strconv.ParseUint(pid, 10, 31); err != nil || strconv.FormatUint(n, 10) != pid {
+		return "a process that does not tell its number"
+	}
 	comm, err := os.ReadFile(filepath.Join("/proc", pid, "comm"))
 	if err != nil {
 		return "process " + pid
 	}
-	return fmt.Sprintf("process %s (%s)", pid, strings.TrimSpace(string(comm)))
+	return fmt.Sprintf("process %s (%s)", pid, text.Name(strings.TrimSpace(string(comm))))
 }
 
 func retry(f func() error) error {
