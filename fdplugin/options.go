@@ -129,7 +129,7 @@ func options() []option {
 		},
 		{
 			key: "lockfile", valid: "an absolute path on the node",
-			help: "One job at a time for all jobs with this file. Also makes the <path>.lock file of Python's lockfile module. Elsewhere than in /tmp, /var/tmp, /dev/shm, /run, /run/lock, /var/lib/bareos and /var/lib/bacula it must be there already, and empty.",
+			help: "One job at a time for all jobs with this file. Also makes the <path>.lock file of Python's lockfile module. Elsewhere than in /tmp, /var/tmp, /dev/shm, /run, /run/lock, /var/lib/bareos and /var/lib/bacula, or as *.lock below /vz, /root, /home, /opt, /srv, /mnt and /var/lib, it must be there already, and empty.",
 			set:  func(o *Options, v string) error { o.Lockfile = filepath.Clean(v); return absolute(v) },
 		},
 		{

@@ -161,10 +161,10 @@ func TestDirectoryIsExchanged(t *testing.T) {
 // An option must not have root make, or lock, any file of the node.
 func TestWhichFilesAnOptionMayName(t *testing.T) {
 	dir := t.TempDir()
-	free, plain := freeDirs, lockDirs
-	defer func() { freeDirs, lockDirs = free, plain }()
-	freeDirs, lockDirs = []string{dir + "/tmp"}, []string{dir + "/run"}
-	for _, d := range []string{"etc", "tmp/x", "tmpx", "run/systemd"} {
+	free, plain, data := freeDirs, lockDirs, dataDirs
+	defer func() { freeDirs, lockDirs, dataDirs = free, plain, data }()
+	freeDirs, lockDirs, dataDirs = []string{dir + "/tmp"}, []string{dir + "/run"}, []string{dir + "/vz"}
+	for _, d := range []string{"etc", "tmp/x", "tmpx", "run/systemd", "vz/x"} {
 		must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
 	}
 	put(t, dir+"/etc/passwd", "root:x:0:0\n")
@@ -174,7 +174,8 @@ func TestWhichFilesAnOptionMayName(t *testing.T) {
 	must(t, os.Symlink(dir+"/etc", dir+"/tmp/way"))
 	for name, want := range map[string]string{
 		"tmp/new": "", "tmp/x/new": "", "tmp/pid": "", "run/new": "", "etc/empty": "",
-		"etc/passwd": "has content", "etc/cron.allow": "is not there, and is made only in " + dir + "/tmp, " + dir + "/run: ", "tmpx/new": "is not there",
+		"vz/backup.lock": "", "vz/x/y.lck": "", "vz/backup": "is not there", "etc/passwd.lock": "is not there",
+		"etc/passwd": "has content", "etc/cron.allow": "is not there, and is made only in " + dir + "/tmp, " + dir + "/run, or as *.lock ", "tmpx/new": "is not there",
 		"etc/link": "symbolic link", "tmp/way/cron.allow": "is not there", "tmp/way/passwd": "has content", "run/systemd/sshd.service": "is not there",
 		"tmp/nologin": "keeps users from logging in", "none/x": "no such file", "etc": "is no regular file",
 		"/dev/null": "is no regular file", "/proc/kmsg": "is a file of the kernel's own", "/proc/self/x": "is not there", "relative": "is no absolute path", "/": "is no absolute path",

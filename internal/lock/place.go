@@ -111,9 +111,19 @@ var (
 	lockDirs = []string{"/run", "/var/run", "/var/lib/bareos", "/var/lib/bacula"}
 )
 
-// usual reports whether lock files use to be in the directory dir.
-func usual(dir string) bool {
+// dataDirs are where a file that is called *.lock or *.lck is no other program's
+// switch: an empty /etc/passwd.lock would keep useradd from working.
+var dataDirs = []string{"/vz", "/root", "/home", "/opt", "/srv", "/mnt", "/var/lib", "/var/tmp", "/var/spool", "/var/cache", "/var/backups"}
+
+// usual reports whether a lock file of that name may be in the directory dir.
+func usual(dir, name string) bool {
 	below := func(d string) bool { return dir == d || strings.HasPrefix(dir, d+"/") }
+	switch filepath.Ext(name) {
+	case ".lock", ".lck":
+		if slices.ContainsFunc(dataDirs, below) {
+			return true
+		}
+	}
 	return slices.Contains(lockDirs, dir) || slices.ContainsFunc(freeDirs, below)
 }
 
@@ -129,13 +139,13 @@ func (p *place) judge() error {
 	if err != nil {
 		return fmt.Errorf("lock file %s: %w", text.Name(p.path), err)
 	}
-	if usual(dir) {
+	if usual(dir, p.name) {
 		return nil
 	}
 	f, err := p.existing()
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("lock file %s is not there, and is made only in %s: choose one there, or make it by hand, once: touch %[1]s",
+		return fmt.Errorf("lock file %s is not there, and is made only in %s, or as *.lock in the usual places of data: choose one there, or make it by hand, once: touch %[1]s",
 			text.Name(p.path), strings.Join(slices.Concat(freeDirs, lockDirs), ", "))
 	case err != nil:
 		return err

@@ -45,13 +45,6 @@ func libvzctl(t *testing.T, path string, pid int, status string) int {
 	return -1
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func made() error { return nil }
 
 // deadPid is the number of a process that has ended.
