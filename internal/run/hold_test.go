@@ -51,6 +51,32 @@ func TestHoldAndRelease(t *testing.T) {
 	}
 }
 
+// Nothing of it stays open in the daemon, well or ill.
+func TestHoldLeavesNoDescriptors(t *testing.T) {
+	open := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	before := 0
+	for n := range 4 {
+		h, err := Runner{}.Hold(context.Background(), held("exit 1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = h.Release(30 * time.Second)
+		_, _ = Runner{}.Hold(context.Background(), limited("exit 2"))
+		_, _ = Runner{}.Hold(context.Background(), Command{Path: "/nonexistent/vz7ct"})
+		if n == 0 {
+			before = open() // the runtime has opened what it keeps
+		} else if after := open(); after > before {
+			t.Errorf("%d descriptors are open, before it were %d", after, before)
+		}
+	}
+}
+
 // Programs that do not become ready are not left behind.
 func TestHoldFails(t *testing.T) {
 	slow := sh("sleep 60")
