@@ -71,6 +71,9 @@ func (b *backup) begin() error {
 	if err := b.find(); err != nil {
 		return err
 	}
+	if err := canBeSaved(b.container); err != nil {
+		return err
+	}
 	if err := b.readOwner(); err != nil {
 		return err
 	}
@@ -109,23 +112,33 @@ func (b *backup) begin() error {
 	return nil
 }
 
-// find looks the container up and judges its state.
+// find looks the container up.
 func (b *backup) find() error {
 	c, err := b.job.containerOf(b.opts)
 	if err != nil {
 		return err
 	}
-	switch c.State {
-	case "running", "mounted", "stopped", "suspended":
-	default:
-		return fmt.Errorf("container %s (%s) is in state %q: it can be saved when it is running, mounted, stopped or suspended", c.Name, c.UUID, c.State)
-	}
 	p, err := b.job.Node.Containers.Describe(b.job.ctx, c.UUID)
 	if err != nil {
+		if state := canBeSaved(c); state != nil {
+			return state // an invalid one
+		}
 		return fmt.Errorf("container %s (%s): %w", c.Name, c.UUID, err)
 	}
 	b.container, b.place = c, p
 	return nil
+}
+
+// canBeSaved judges the state of a container. One that is just becoming something
+// else is locked by whoever does that, as a rule: it is judged after the wait for
+// the lock.
+func canBeSaved(c prlctl.Container) error {
+	switch c.State {
+	case "running", "mounted", "stopped", "suspended":
+		return nil
+	default:
+		return fmt.Errorf("container %s (%s) is in state %q: it can be saved when it is running, mounted, stopped or suspended", c.Name, c.UUID, c.State)
+	}
 }
 
 // safe checks that a snapshot of each disk loses nothing, before the first is made.

@@ -102,6 +102,25 @@ func TestVirtuozzosLock(t *testing.T) {
 	}
 }
 
+// A container that is just being stopped is saved when that is done.
+func TestStateIsJudgedWhenTheLockIsHad(t *testing.T) {
+	n := webNode(t)
+	n.list[1].State = "stopping"
+	put(t, n.place.Lock, fmt.Sprintf("%d\nstopping\n", os.Getppid()))
+	j, log := n.job(t, bareos)
+	log.told = func(line string) {
+		if strings.Contains(line, "waiting for Virtuozzo's lock") {
+			n.list[1].State = "stopped"
+			must(t, os.Remove(n.place.Lock))
+		}
+	}
+	must(t, j.StartBackup(cmd))
+	j.Close()
+	if !strings.Contains(log.all("info"), "of stopped container taken") {
+		t.Errorf("said %s", log.all())
+	}
+}
+
 // Where Virtuozzo's lock cannot be had the job goes on, and says why.
 func TestWithoutVirtuozzosLock(t *testing.T) {
 	for what, tt := range map[string]struct {
