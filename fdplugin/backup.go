@@ -29,6 +29,7 @@ type backup struct {
 	container prlctl.Container
 	place     prlctl.Place
 	owner     string // what .owner said before the snapshot
+	gaveWay   bool   // Virtuozzo's lock was given up for a wait
 	volumes   []*volume
 	// group is the control group that is frozen around the snapshots, "" if none is.
 	group string
@@ -91,6 +92,9 @@ func (b *backup) begin() error {
 		return err
 	}
 	if err := b.safe(); err != nil {
+		return err
+	}
+	if err := b.afterGivingWay(); err != nil {
 		return err
 	}
 	if err := b.snapshot(); err != nil {

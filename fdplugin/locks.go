@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/bareos-contrib/vz7ct/internal/lock"
@@ -51,7 +53,7 @@ func (j *Job) lockContainer(o Options, uuid, path string) error {
 	if err != nil {
 		return err
 	}
-	err = j.hold(o, "Virtuozzo's lock of container "+uuid, func() (*lock.Held, error) {
+	err = j.hold(o, containerLock+uuid, func() (*lock.Held, error) {
 		if path == "" {
 			return nil, &lock.UnusableError{Err: errors.New("LOCKDIR in vz.conf is no absolute path")}
 		}
@@ -66,6 +68,52 @@ func (j *Job) lockContainer(o Options, uuid, path string) error {
 		return nil
 	}
 	return err
+}
+
+const containerLock = "Virtuozzo's lock of container "
+
+// giveWay gives Virtuozzo's lock up while the job waits for somebody else's
+// temporary snapshot: he needs the lock to delete it (vzctl tsnapshot-delete).
+func (b *backup) giveWay() {
+	j := b.job
+	if err := j.journal.UndoOnly(func(s undo.Step) bool { return s.Do == undo.LockedContainer }, j.undo); err != nil {
+		j.Log.Warnf("give up Virtuozzo's lock for the wait: %v", err)
+	}
+	j.locks = slices.DeleteFunc(j.locks, func(h held) bool {
+		if !strings.HasPrefix(h.what, containerLock) {
+			return false
+		}
+		_ = h.Release() // its file has gone
+		return true
+	})
+	b.gaveWay = true
+}
+
+// afterGivingWay takes Virtuozzo's lock again, and looks again at all that may have
+// changed meanwhile.
+func (b *backup) afterGivingWay() error {
+	for b.gaveWay {
+		b.gaveWay = false
+		if err := b.job.lockContainer(b.opts, b.container.UUID, b.place.Lock); err != nil {
+			return err
+		}
+		if err := b.find(); err != nil {
+			return err
+		}
+		if err := canBeSaved(b.container); err != nil {
+			return err
+		}
+		if err := b.readOwner(); err != nil {
+			return err
+		}
+		if err := b.readDisks(); err != nil {
+			return err
+		}
+		if err := b.safe(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // relock takes Virtuozzo's lock again after a start of the container, which it

@@ -23,6 +23,7 @@ func (b *backup) settled(v *volume) error {
 	var unsafe *ploop.UnsafeError
 	_, err := lock.Wait(b.job.ctx, b.opts.LockWait, func(held *lock.HeldError, waited time.Duration) {
 		b.job.Log.Infof("waiting until disk %s is safe to snapshot, since %s: %v (%s)", v.mountName(), text.Duration(waited), held, unsafe.What)
+		b.giveWay()
 	}, func() (*lock.Held, error) {
 		err := ploop.Safe(descriptor)
 		if !errors.As(err, &unsafe) || !unsafe.Passing {

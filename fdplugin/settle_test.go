@@ -33,9 +33,18 @@ func TestWaitForAnotherBackup(t *testing.T) {
 	n.users = func() []string {
 		looks++
 		if looks == 2 {
+			// He deletes it, for which he needs Virtuozzo's lock.
+			if exists(n.place.Lock) {
+				t.Error("the job waits for another one's snapshot, and keeps him from deleting it")
+			}
 			must(t, n.write(rootDisk(n), "")) // it has ended properly
 		}
 		return []string{"device ploop1 of ~prl_backup"}
+	}
+	n.at = func(int) {
+		if n.calls[len(n.calls)-1] == "snapshot" && !exists(n.place.Lock) {
+			t.Error("the snapshot is made without Virtuozzo's lock")
+		}
 	}
 	_, log, err := run(t, n, cmd)
 	if err != nil || !strings.Contains(log.all("info"), "waiting until disk / is safe to snapshot, since 0.0 s: ") ||
