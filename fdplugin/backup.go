@@ -62,6 +62,7 @@ func (b *backup) begin() error {
 	if err := b.job.openJournal(b.container.Name + " " + b.container.UUID); err != nil {
 		return err
 	}
+	b.job.phase("waiting for locks")
 	if err := b.job.lock(b.opts, b.container.UUID, b.opts.BlockCompact); err != nil {
 		return err
 	}
@@ -91,6 +92,7 @@ func (b *backup) begin() error {
 	if err := b.room(); err != nil {
 		return err
 	}
+	b.job.phase("making snapshots")
 	if err := b.safe(); err != nil {
 		return err
 	}
@@ -110,6 +112,7 @@ func (b *backup) begin() error {
 	if err := b.openStream(); err != nil {
 		return err
 	}
+	b.job.phase("saving files")
 	if !b.advance() {
 		return errors.Join(b.job.ctx.Err(), errors.New("there is nothing to save"))
 	}
@@ -244,6 +247,7 @@ func (b *backup) current(flags Flags) (*Entry, error) {
 		b.told = true
 		b.links.replace(b.next)
 		b.count.add(e)
+		b.job.count(b.count.entries(), b.count.bytes)
 		if e.Kind == Regular && b.job.Daemon.Plain && !flags.Encrypted && e.Stat.Blocks*512 < e.Stat.Size {
 			e.Holes = Pieces
 		}

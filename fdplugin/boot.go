@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ func (c Cleaner) takeBack(ctx context.Context, dead *undo.Journal, dry bool) err
 	defer c.Node.keep(nil)
 	take := func(s undo.Step) error { return c.undo(ctx, s) }
 	if err == nil {
-		err = dead.UndoOnly(match, take)
+		err = errors.Join(dead.UndoOnly(match, take), c.complete(later))
 	} else { // what stands still is on this node, wherever the container may be registered
 		err = errors.Join(err, dead.UndoOnly(isFrozen, take))
 	}
@@ -55,6 +56,26 @@ func (c Cleaner) takeBack(ctx context.Context, dead *undo.Journal, dry bool) err
 	left, _ := split(dead.Pending(), match)
 	return fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; %s",
 		err, dead.Path(), advice(err, left))
+}
+
+// complete completes snapshots that were cut off, before their containers start:
+// what one has written last may be in an image that its descriptor does not name
+// yet. It asks no tool.
+func (c Cleaner) complete(steps []undo.Step) error {
+	var errs []error
+	for _, s := range steps {
+		if s.Do != undo.MadeSnapshot {
+			continue
+		}
+		ours, _, err := c.Node.Containers.Owns(filepath.Dir(filepath.Dir(s.Descriptor)))
+		if err == nil && ours {
+			err = c.Node.Snapshots.Settle(s.Descriptor, s.Snapshot)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func split(steps []undo.Step, match func(undo.Step) bool) (matching, others []undo.Step) {

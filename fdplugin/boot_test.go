@@ -51,7 +51,7 @@ func TestSweepAtBoot(t *testing.T) {
 	}
 	must(t, j.Close())
 	n.fault = func(step string) error {
-		if step != "unmount" {
+		if step != "unmount" && step != "owns" { // which reads a file
 			return errors.New("not at boot")
 		}
 		return nil
@@ -64,7 +64,8 @@ func TestSweepAtBoot(t *testing.T) {
 	}
 	said.lines = nil
 	stuck, err := boot.Sweep(context.Background(), false)
-	if want := []string{"unmount", "unmount", "unmount"}; err != nil || len(stuck) > 0 || !reflect.DeepEqual(n.calls, want) {
+	slices.Sort(n.calls) // the journals are in any order
+	if want := []string{"owns", "owns", "unmount", "unmount", "unmount"}; len(n.completed) != 2 || err != nil || len(stuck) > 0 || !reflect.DeepEqual(n.calls, want) {
 		t.Errorf("sweep at boot = %v, %v, calls %q, want %q", stuck, err, n.calls, want)
 	}
 	for _, want := range []string{"warning: job job.1 of ", "left behind: mount of ", "left behind: lock file " + n.path("lock.lock"),
@@ -83,7 +84,7 @@ func TestSweepAtBoot(t *testing.T) {
 	}
 	// A second time there is nothing to do.
 	n.calls, said.lines = nil, nil
-	if _, err := boot.Sweep(context.Background(), false); err != nil || len(n.calls) > 0 || said.all("warning") != "" {
+	if _, err := boot.Sweep(context.Background(), false); err != nil || slices.Contains(n.calls, "unmount") || said.all("warning") != "" {
 		t.Errorf("the second sweep at boot = %v, calls %q, %s", err, n.calls, said.all())
 	}
 	n.fault = nil

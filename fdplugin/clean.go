@@ -61,8 +61,10 @@ func (j *Job) takeBack() {
 		return
 	}
 	path := j.journal.Path()
+	j.phase("taking back what was made")
 	err := j.journal.UndoOnly(j.idle, j.undo)
 	left := j.journal.Pending()
+	j.forgetProgress()
 	if close := j.journal.Close(); close != nil {
 		j.Log.Errorf("close journal %s: %v", path, close)
 	}

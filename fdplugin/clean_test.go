@@ -247,6 +247,7 @@ func crashOf(t *testing.T, n *fakeNode, command string, at int) string {
 		put(t, n.place.Lock, fmt.Sprintf("%d\n%s", os.Getppid(), rest))
 	}
 	must(t, j.journal.Forget(func(undo.Step) bool { return true }))
+	j.forgetProgress()
 	must(t, j.journal.Close())
 	j.journal, j.backup = nil, nil
 	j.mu.Unlock()

@@ -49,6 +49,7 @@ type Snapshots interface {
 	Merge(ctx context.Context, descriptor, uuid string) error
 	Users(ctx context.Context, descriptor string) ([]string, error)
 	Repair(ctx context.Context, descriptor, uuid string) error
+	Settle(descriptor, uuid string) error
 }
 
 // Images makes new disks; ploop.Client is one.
@@ -133,6 +134,7 @@ type Job struct {
 	// not awaited to their end.
 	toolWait time.Duration
 	busy     []string
+	progress Progress
 	// objects are the manifests that came as restore objects, by UUID.
 	objects map[string]*manifest
 

@@ -57,6 +57,8 @@ type fakeNode struct {
 	// users and repair are what is found on disks that are not safe.
 	users  func() []string
 	repair func(descriptor string) error
+	// completed are the disks whose snapshots may have been cut off.
+	completed []string
 	// owner is what .owner says if another node has the container, or noOwner.
 	owner string
 	// frozen is the control group that stands still now.
@@ -233,6 +235,11 @@ func (n *fakeNode) Merge(ctx context.Context, descriptor, uuid string) error {
 	})
 }
 
+func (n *fakeNode) Settle(descriptor, _ string) error {
+	n.completed = append(n.completed, descriptor)
+	return nil
+}
+
 func (n *fakeNode) Users(context.Context, string) ([]string, error) {
 	if n.users == nil {
 		return nil, nil
@@ -390,7 +397,7 @@ func (n *fakeNode) left(t *testing.T) []string {
 	for _, dir := range []string{"state", "mnt", "vzlock"} {
 		must(t, filepath.WalkDir(n.path(dir), func(p string, d os.DirEntry, err error) error {
 			switch rel, _ := filepath.Rel(n.dir, p); rel {
-			case "state", "vzlock", "mnt", "mnt/other", "state/journal", "state/locks":
+			case "state", "vzlock", "mnt", "mnt/other", "state/journal", "state/locks", "state/progress":
 				return nil
 			case "state/descriptors":
 				return filepath.SkipDir // copies that stay

@@ -100,6 +100,7 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 		err = errors.Join(err, c.strangers(ctx, dry, stuck, filepath.Join(areas, "*")))
 	}
 	if !dry {
+		c.Node.dropProgress()
 		removeDeadLocks(filepath.Join(c.Node.State, "locks"))
 	}
 	return stuck, err
@@ -107,6 +108,7 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 
 // nothing reports whether there is nothing that a job may have left.
 func (c Cleaner) nothing() bool {
+	c.Node.dropProgress()
 	journals, err := os.ReadDir(filepath.Join(c.Node.State, "journal"))
 	if len(journals) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false
@@ -267,6 +269,9 @@ func (c Cleaner) merge(ctx context.Context, s undo.Step) error {
 	begin := time.Now()
 	if err := c.Node.keepDescriptor(s.Descriptor, s.Container, "merge"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.Log.Warnf("%v", err) // a disk that is full must not keep the snapshot from being merged
+	}
+	if err := c.Node.Snapshots.Settle(s.Descriptor, s.Snapshot); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("merge snapshot: %w", err)
 	}
 	err := c.Node.Snapshots.Merge(ctx, s.Descriptor, s.Snapshot)
 	if errors.Is(err, os.ErrNotExist) && c.destroyed(ctx, s) {

@@ -23,6 +23,7 @@ import (
 // if that is asked for.
 func (c *newContainer) finish() error {
 	j := c.job
+	j.phase("completing the container")
 	if err := c.closeTrees(); err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ type restoration struct {
 	file     *restore.File
 	what     *Restored
 	manifest *os.File // the manifest among the files, while it is read
-	count    struct{ files, skipped, failed int64 }
+	count    struct{ files, bytes, skipped, failed int64 }
 }
 
 // StartRestore takes the command that was recorded with the next file.
@@ -238,6 +238,8 @@ func (r *restoration) endFile(broken bool) {
 		return
 	}
 	r.count.files++
+	r.count.bytes += what.Stat.Size
+	r.job.count(r.count.files, r.count.bytes)
 }
 
 // whole compares a regular file's length with what was recorded. Of a file that

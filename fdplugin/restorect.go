@@ -76,9 +76,11 @@ func (c *newContainer) prepare() error {
 	if err := c.job.openJournal(c.m.Name + " " + c.m.UUID); err != nil {
 		return err
 	}
+	c.job.phase("waiting for locks")
 	if err := c.job.lock(c.opts, c.m.UUID, false); err != nil {
 		return err
 	}
+	c.job.phase("making disks")
 	if err := c.free(); err != nil {
 		return err
 	}
@@ -94,6 +96,7 @@ func (c *newContainer) prepare() error {
 			return err
 		}
 	}
+	c.job.phase("restoring files")
 	return c.makeMountPoints()
 }
 

@@ -166,7 +166,7 @@ func TestRestoreContainerIsRefused(t *testing.T) {
 			t.Errorf("%s: said %q, want %q", name, got, tt.want)
 		}
 		after := look(t, n.dir)
-		for _, own := range []string{"state", "state/journal", "state/locks", "."} {
+		for _, own := range []string{"state", "state/journal", "state/locks", "state/progress", "."} {
 			delete(after, own)
 			delete(before, own)
 		}

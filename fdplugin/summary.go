@@ -39,6 +39,9 @@ func (c *counters) add(e *Entry) {
 	}
 }
 
+// entries counts what the daemon was given.
+func (c *counters) entries() int64 { return c.files + c.dirs + c.links + c.specials + c.hardLinks }
+
 // summary writes the last line of a backup.
 func (b *backup) summary() {
 	c := &b.count

@@ -115,7 +115,7 @@ func image(t *testing.T, path string, used bool) {
 	t.Helper()
 	b := make([]byte, 64)
 	copy(b, signature2)
-	b[29] = 8 // 2048 sectors
+	b[29], b[49] = 8, 8 // clusters of 2048 sectors, the tables in one
 	if used {
 		copy(b[44:], "Ynot")
 	}

@@ -28,6 +28,8 @@ const (
 	inUse      = 0x746F6E59
 )
 
+const headerSize = 64
+
 // ReadHeader reads the header of an expanding or preallocated image.
 func ReadHeader(path string) (Header, error) {
 	f, err := os.Open(path)
@@ -35,7 +37,7 @@ func ReadHeader(path string) (Header, error) {
 		return Header{}, fmt.Errorf("read image header: %w", err)
 	}
 	defer f.Close()
-	var b [64]byte
+	var b [headerSize]byte
 	if _, err := io.ReadFull(f, b[:]); err != nil {
 		return Header{}, fmt.Errorf("read image header %s: %w", path, err)
 	}

@@ -77,6 +77,16 @@ func Safe(descriptor string) error {
 			}
 		}
 	}
+	for _, file := range d.Orphans() {
+		if h, err := ReadHeader(file); err == nil && h.InUse {
+			return &UnsafeError{
+				Descriptor: descriptor,
+				What:       "image " + file + " is marked in use, and the descriptor does not name it: a snapshot command was cut off or has dropped it, and what was written last may be in it",
+				Cure: fmt.Sprintf("remove nothing; if %s.tmp names it and the container was not started since: mv %[1]s.tmp %[1]s; else compare `cat /sys/block/ploop*/pdelta/*/image` and the copies in /var/lib/vz7ct/descriptors with the descriptor",
+					descriptor),
+			}
+		}
+	}
 	return nil
 }
 

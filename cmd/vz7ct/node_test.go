@@ -55,6 +55,8 @@ func (n *fakeNode) call(words ...string) error {
 
 func (n *fakeNode) Areas() (string, error) { return n.path("private/*"), n.fail["areas"] }
 
+func (n *fakeNode) Settle(string, string) error { return nil }
+
 func (n *fakeNode) Users(context.Context, string) ([]string, error) { return nil, nil }
 
 func (n *fakeNode) Repair(_ context.Context, descriptor, _ string) error {
