@@ -75,7 +75,7 @@ func (j *Job) takeBack() {
 	}
 	why := ""
 	if err != nil {
-		why = ": " + err.Error()
+		why = ": " + strings.ReplaceAll(err.Error(), "\n", "; ") // one line, of all disks
 	}
 	j.Log.Errorf("not all could be taken back%s; it is in %s and is tried again %s; %s", why, path, j.finish(), advice(err, left))
 }
