@@ -109,6 +109,12 @@ func (b *backup) afterGivingWay() error {
 		if err := b.readDisks(); err != nil {
 			return err
 		}
+		if err := b.findGroup(); err != nil {
+			return err
+		}
+		if err := b.room(); err != nil {
+			return err
+		}
 		if err := b.safe(); err != nil {
 			return err
 		}
