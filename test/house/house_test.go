@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,6 +127,50 @@ func TestRules(t *testing.T) {
 		}
 		faults = append(faults, workplace(name, src)...)
 		for _, f := range faults {
+			t.Error(f)
+		}
+	}
+}
+
+// testNames finds the tests that a page names.
+var testNames = regexp.MustCompile(`\bTest[A-Z]\w+`)
+
+// missing judges a page that names tests as its evidence: all must be there.
+func missing(page string, src []byte, tests map[string]bool) (faults []string) {
+	for _, name := range testNames.FindAllString(string(src), -1) {
+		if !tests[name] {
+			faults = append(faults, fmt.Sprintf("%s names %s, which is no test", page, name))
+		}
+	}
+	return faults
+}
+
+func TestPagesNameTests(t *testing.T) {
+	tests := map[string]bool{}
+	var pages []string
+	for _, name := range files(t) {
+		src, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, "_test.go") {
+			for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllSubmatch(src, -1) {
+				tests[string(m[1])] = true
+			}
+		}
+		if strings.HasSuffix(name, ".md") {
+			pages = append(pages, name)
+		}
+	}
+	if len(pages) == 0 || missing("x.md", []byte("as TestNoSuchThing shows"), tests) == nil {
+		t.Error("a page that names no test is not reported")
+	}
+	for _, name := range pages {
+		src, err := os.ReadFile(filepath.Join("../..", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range missing(name, src, tests) {
 			t.Error(f)
 		}
 	}
