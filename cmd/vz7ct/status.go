@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/text"
@@ -22,13 +23,15 @@ const (
 
 // jobStatus is one journal.
 type jobStatus struct {
-	Job       string       `json:"job"`
-	Container string       `json:"container"`
-	PID       int          `json:"pid"`
-	Since     string       `json:"since"`
-	State     string       `json:"state"`
-	Journal   string       `json:"journal"`
-	Pending   []stepStatus `json:"pending"`
+	Job       string `json:"job"`
+	Container string `json:"container"`
+	PID       int    `json:"pid"`
+	Since     string `json:"since"`
+	State     string `json:"state"`
+	Journal   string `json:"journal"`
+	// Progress is how far it has come, nil if it has not said so.
+	Progress *fdplugin.Progress `json:"progress,omitempty"`
+	Pending  []stepStatus       `json:"pending"`
 }
 
 // stepStatus is what a job has made and not taken back yet.
@@ -41,7 +44,7 @@ type stepStatus struct {
 func (a app) status(asJSON bool) int {
 	list, err := undo.List(a.journals())
 	a.complain(err)
-	jobs := jobsOf(list)
+	jobs := jobsOf(a.node.State, list)
 	if asJSON {
 		a.json(jobs)
 	} else {
@@ -53,7 +56,7 @@ func (a app) status(asJSON bool) int {
 	return done
 }
 
-func jobsOf(list []undo.Entry) []jobStatus {
+func jobsOf(state string, list []undo.Entry) []jobStatus {
 	jobs := []jobStatus{}
 	for _, e := range list {
 		if !e.Live && len(e.Pending) == 0 {
@@ -61,7 +64,7 @@ func jobsOf(list []undo.Entry) []jobStatus {
 		}
 		j := jobStatus{
 			Job: e.Head.Job, Container: e.Head.Container, PID: e.Head.PID, Since: e.Head.Started,
-			State: stateOf(e), Journal: e.Path, Pending: []stepStatus{},
+			State: stateOf(e), Journal: e.Path, Progress: fdplugin.ProgressOf(state, e.Path), Pending: []stepStatus{},
 		}
 		for _, s := range e.Pending {
 			j.Pending = append(j.Pending, stepStatus{fdplugin.DescribeStep(s), s})
@@ -93,6 +96,10 @@ func printJobs(w io.Writer, jobs []jobStatus) {
 	}
 	for _, j := range jobs {
 		fmt.Fprintf(w, "%s: job %s, container %s, process %d, since %s\n", j.State, text.Name(j.Job), text.Name(j.Container), j.PID, j.Since)
+		if p := j.Progress; p != nil {
+			fmt.Fprintf(w, "    %s, since %s; %s files, directories and links of %s until %s\n", text.Name(p.Phase), p.Since.Format(time.TimeOnly),
+				text.Count(p.Files), text.Size(p.Bytes), p.Updated.Format(time.TimeOnly))
+		}
 		for _, s := range j.Pending {
 			fmt.Fprintf(w, "    %s\n", text.Name(s.Words))
 		}
