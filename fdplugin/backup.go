@@ -66,6 +66,9 @@ func (b *backup) begin() error {
 	if err := b.job.lock(b.opts, b.container.UUID, b.opts.BlockCompact); err != nil {
 		return err
 	}
+	if err := b.predecessors(); err != nil {
+		return err
+	}
 	if err := b.job.lockContainer(b.opts, b.container.UUID, b.place.Lock); err != nil {
 		return err
 	}
