@@ -135,6 +135,10 @@ func (b *backup) find() error {
 		}
 		return fmt.Errorf("container %s (%s): %w", c.Name, c.UUID, err)
 	}
+	if was := b.container; was.UUID != "" && was.UUID != c.UUID {
+		// The locks are those of the other one.
+		return fmt.Errorf("while the job waited, the name %s has become that of container %s: when the job began, it was that of %s. Run the job again", text.Name(c.Name), c.UUID, was.UUID)
+	}
 	b.container, b.place = c, p
 	return nil
 }

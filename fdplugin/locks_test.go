@@ -5,6 +5,7 @@ package fdplugin
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -177,5 +178,23 @@ func TestWaitIsCancelled(t *testing.T) {
 	must(t, held.Release())
 	if left := n.left(t); len(left) > 0 || log.all("fatal") != "" {
 		t.Errorf("left behind: %q\n%s", left, log.all())
+	}
+}
+
+// The name goes to another container while the job waits for the lock of the one
+// that it began with.
+func TestNameGoesToAnotherContainerDuringTheWait(t *testing.T) {
+	n := webNode(t)
+	n.at = func(int) {
+		if len(n.calls) == 3 { // the second look
+			n.list[0].Name, n.list[1].Name = "web", "web-old"
+		}
+	}
+	_, log, err := run(t, n, cmd)
+	if err == nil || !strings.Contains(log.all("fatal"), "has become that of container "+oldID) || slices.Contains(n.calls, "snapshot") {
+		t.Errorf("job = %v, calls %q\n%s", err, n.calls, log.all())
+	}
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
 	}
 }
