@@ -54,6 +54,10 @@ func (c Cleaner) takeBack(ctx context.Context, dead *undo.Journal, dry bool) err
 		return nil
 	}
 	left, _ := split(dead.Pending(), match)
+	if len(left) == 0 {
+		c.Log.Warnf("what job %s has left is taken back, but not recorded: %v", dead.Head.Job, err)
+		return nil
+	}
 	return fmt.Errorf("%w; it stays in %s and is tried again by the next job of this plugin, when the daemon starts, and by vz7ct recover; %s",
 		err, dead.Path(), advice(err, left))
 }

@@ -181,7 +181,10 @@ func (j *Journal) Intend(s Step) error {
 // Undo takes back what is pending, the newest first, by calling take for each
 // step. A step whose undo failed stays in the journal, and so do the older steps
 // that it rests on, on the same disk or the tree that the disk's images are in:
-// they are not tried. Undo returns all that went wrong.
+// they are not tried. One that was taken back is done with, even if that could not
+// be recorded: a disk that is full or broken under the journal keeps no snapshot from
+// being merged, and what is taken back twice does no harm. Undo returns all that went
+// wrong.
 func (j *Journal) Undo(take func(Step) error) error {
 	return j.UndoOnly(func(Step) bool { return true }, take)
 }
@@ -197,14 +200,14 @@ func (j *Journal) UndoOnly(match func(Step) bool, take func(Step) error) error {
 			left = append([]Step{s}, left...)
 			continue
 		}
-		err := take(s)
-		if err == nil {
-			err = j.write(record{Undone: s.ID})
-		}
-		if err != nil {
+		if err := take(s); err != nil {
 			errs = append(errs, err)
 			left = append([]Step{s}, left...)
 			failed[s.Descriptor] = true
+			continue
+		}
+		if err := j.write(record{Undone: s.ID}); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	j.pending = left

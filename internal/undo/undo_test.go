@@ -227,18 +227,9 @@ func TestTornRecordIsTakenAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signal.Ignore(unix.SIGXFSZ)
-	var old unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(whole.Size()) + 10, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
+	back := fullAt(t, whole.Size()+10)
 	err = j.Intend(Step{Do: MadeDir, Dir: "/b"})
-	if back := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); back != nil {
-		t.Fatal(back)
-	}
+	back()
 	if err == nil {
 		t.Fatal("Intend = nil although the file could not grow")
 	}
@@ -252,5 +243,48 @@ func TestTornRecordIsTakenAway(t *testing.T) {
 	}
 	if want := []string{"/c", "/a"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("taken back: %v, want %v", got, want)
+	}
+}
+
+// fullAt lets no file of this process grow beyond a size, until back is called.
+func fullAt(t *testing.T, size int64) (back func()) {
+	t.Helper()
+	signal.Ignore(unix.SIGXFSZ)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(size), Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What was taken back is done with, though the journal's disk is full: the snapshot
+// that the mount rests on is merged, too.
+func TestUndoWhereNothingCanBeRecorded(t *testing.T) {
+	dir := t.TempDir()
+	j := create(t, dir)
+	intend(t, j, Step{Do: MadeTree, Dir: "/p"}, Step{Do: MadeSnapshot, Descriptor: "/p/a", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "/p/a", Dir: "/a"})
+	size, err := j.file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := fullAt(t, size.Size())
+	var got []string
+	err = j.Undo(func(s Step) error { got = append(got, string(s.Do)); return nil })
+	back()
+	if err == nil || len(j.Pending()) > 0 || !reflect.DeepEqual(got, []string{"mount", "snapshot", "tree"}) {
+		t.Errorf("Undo = %v, took back %v, left %v", err, got, j.Pending())
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 0 {
+		t.Errorf("%v is left", left)
 	}
 }
