@@ -64,7 +64,7 @@ func stillRuns(err error) bool {
 // has made.
 func (j *Job) idle(s undo.Step) bool {
 	for _, p := range j.busy {
-		if p == s.Descriptor || p == s.Dir || s.Do == undo.MadeTree && strings.HasPrefix(p, s.Dir+"/") {
+		if p != "" && (p == s.Descriptor || p == s.Dir) || s.Do == undo.MadeTree && strings.HasPrefix(p, s.Dir+"/") {
 			return false
 		}
 	}

@@ -54,7 +54,28 @@ func TestBackupWithAToolThatDoesNotEnd(t *testing.T) {
 	}
 }
 
-// The same with the restore of a container.
+// A merge that is not awaited keeps nothing of the other disk from being taken back.
+func TestOtherDiskOfAToolThatDoesNotEnd(t *testing.T) {
+	whole := webNode(t)
+	if _, _, err := run(t, whole, cmd); err != nil {
+		t.Fatal(err)
+	}
+	n := webNode(t)
+	n.hang = slices.Index(whole.calls, "merge") + 1
+	_, log, _ := run(t, n, cmd)
+	if len(n.shots) != 1 {
+		t.Errorf("snapshots %v, want that of the tool that still runs alone\n%s", n.shots, log.all())
+	}
+	must(t, n.wake())
+	if _, log, err := run(t, n, cmd); err != nil {
+		t.Errorf("the next job: %v\n%s", err, log.all())
+	}
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// The tools of the restore of a container do not end, in turn.
 func TestRestoreWithAToolThatDoesNotEnd(t *testing.T) {
 	list, _ := backedUp(t, bareos)
 	n := emptyNode(t)
