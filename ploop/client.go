@@ -198,7 +198,10 @@ func (c Client) Merge(ctx context.Context, descriptor, uuid string) error {
 		return errors.Join(err, readErr)
 	}
 	_, still := after.Shot(uuid)
+	var left interface{ StillRuns() bool }
 	switch {
+	case errors.As(err, &left) && left.StillRuns():
+		return err // with the descriptor written, the tool may still be at work on the images
 	case !still:
 		return nil
 	case err != nil:

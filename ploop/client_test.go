@@ -28,6 +28,7 @@ type answer struct {
 	exit   int
 	stdout string
 	then   func()
+	left   bool // it is not awaited any longer
 }
 
 func (f *fake) Run(_ context.Context, c run.Command) (run.Result, error) {
@@ -39,6 +40,9 @@ func (f *fake) Run(_ context.Context, c run.Command) (run.Result, error) {
 	}
 	if a.then != nil {
 		a.then()
+	}
+	if a.left {
+		return run.Result{}, &run.Error{Command: "ploop", Exit: -1, Err: run.ErrLeft}
 	}
 	if a.exit != 0 {
 		return run.Result{}, &run.Error{Command: c.String(), Exit: a.exit}
@@ -141,6 +145,12 @@ func TestMergeOfWhatIsGone(t *testing.T) {
 	c, _ = client(answer{exit: 43, then: func() { merged(dd) }})
 	if err := c.Merge(context.Background(), dd, uuid); err != nil {
 		t.Errorf("Merge of a snapshot that goes away = %v, want nil", err)
+	}
+	// The tool has written the descriptor, and still works.
+	dd = copyOf(t, "DiskDescriptor.1.xml")
+	c, _ = client(answer{left: true, then: func() { merged(dd) }})
+	if err := c.Merge(context.Background(), dd, uuid); !errors.Is(err, run.ErrLeft) {
+		t.Errorf("Merge by a tool that still runs = %v, want %v", err, run.ErrLeft)
 	}
 	// Whatever the tool says, the descriptor decides.
 	for _, exit := range []int{0, 43} {
