@@ -12,10 +12,13 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
 )
 
 // jobLog is the logrus hook that writes to the daemon's job log. The daemon's
@@ -49,7 +52,7 @@ func (*jobLog) Levels() []logrus.Level { return logrus.AllLevels }
 
 // Fire takes one message.
 func (l *jobLog) Fire(e *logrus.Entry) error {
-	m := message{severity(e.Level), "vz7ct: " + e.Message + fields(e)}
+	m := message{severity(e.Level), text.Message("vz7ct: " + e.Message + fields(e))}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.thread != unix.Gettid() {
@@ -91,13 +94,13 @@ func (l *jobLog) flush() {
 const maxLine = 1900
 
 func (l *jobLog) say(m message) {
-	for text := m.text; text != ""; {
-		piece := text
-		if len(piece) > maxLine {
-			piece = piece[:maxLine]
+	for rest := m.text; rest != ""; {
+		n := min(len(rest), maxLine)
+		for n < len(rest) && !utf8.RuneStart(rest[n]) {
+			n--
 		}
-		text = text[len(piece):]
-		c := C.CString(strings.ReplaceAll(piece, "\x00", " "))
+		c := C.CString(rest[:n])
+		rest = rest[n:]
 		C.job_say(l.job, m.severity, c)
 		C.free(unsafe.Pointer(c))
 	}

@@ -59,7 +59,7 @@ func (b *backup) begin() error {
 	if err := b.find(); err != nil {
 		return err
 	}
-	if err := b.job.openJournal(b.container.Name + " " + b.container.UUID); err != nil {
+	if err := b.job.openJournal(b.container.Name, b.container.UUID); err != nil {
 		return err
 	}
 	b.job.phase("waiting for locks")
@@ -93,6 +93,9 @@ func (b *backup) begin() error {
 	}
 	b.nameOtherMounts()
 	if err := b.room(); err != nil {
+		return err
+	}
+	if err := b.job.Node.mountDir(); err != nil {
 		return err
 	}
 	b.job.phase("making snapshots")
@@ -133,7 +136,7 @@ func (b *backup) find() error {
 		if state := canBeSaved(c); state != nil {
 			return state // an invalid one
 		}
-		return fmt.Errorf("container %s (%s): %w", c.Name, c.UUID, err)
+		return fmt.Errorf("container %s (%s): %w", c.Title(), c.UUID, err)
 	}
 	if was := b.container; was.UUID != "" && was.UUID != c.UUID {
 		// The locks are those of the other one.
@@ -151,7 +154,7 @@ func canBeSaved(c prlctl.Container) error {
 	case "running", "mounted", "stopped", "suspended":
 		return nil
 	default:
-		return fmt.Errorf("container %s (%s) is in state %q: it can be saved when it is running, mounted, stopped or suspended", c.Name, c.UUID, c.State)
+		return fmt.Errorf("container %s (%s) is in state %q: it can be saved when it is running, mounted, stopped or suspended", c.Title(), c.UUID, c.State)
 	}
 }
 
@@ -177,9 +180,6 @@ func (b *backup) safe() error {
 func (b *backup) mount() error {
 	j := b.job
 	begin := time.Now()
-	if err := os.MkdirAll(j.Node.Mounts, 0o755); err != nil {
-		return fmt.Errorf("mount directory: %w", err)
-	}
 	for _, v := range b.volumes {
 		if err := j.makeMountDir(v.dir); err != nil {
 			return err

@@ -157,7 +157,9 @@ func TestBackupFailsOnABadNode(t *testing.T) {
 		"blocker in snapshot":   {func(*fakeNode) {}, `:blocker=/etc/host*`, "has the file /etc/hostname", false},
 		"blocker on data disk":  {func(*fakeNode) {}, `:blocker=data/fil?`, "has the file /data/file", false},
 		"no live root":          {func(n *fakeNode) { n.place.Root = n.path("none") }, ":blocker=x", "look for blocker x", true},
-		"mounts is a file":      {func(n *fakeNode) { remove(t, n, "mnt/other"); put(t, n.path("mnt/other"), "") }, "", "mount directory", false},
+		"mounts is a file":      {func(n *fakeNode) { remove(t, n, "mnt/other"); put(t, n.path("mnt/other"), "") }, "", "mount directory", true},
+		"state of all users":    {func(n *fakeNode) { shared(t, n.path("state")) }, "", "is writable by others (mode 0777): chmod go-w", true},
+		"journal of all users":  {func(n *fakeNode) { shared(t, n.path("state/journal")) }, "", "state directory: ", true},
 		"no action scripts dir": {func(n *fakeNode) { must(t, os.RemoveAll(n.path("conf"))) }, "", "action scripts: ", false},
 	} {
 		n := webNode(t)
@@ -198,7 +200,9 @@ func spoilDisks(t *testing.T, n *fakeNode) {
 
 func twice(t *testing.T, n *fakeNode) {
 	t.Helper()
-	put(t, filepath.Join(n.place.Private, "ve.conf"), `DISK="uuid={`+dataID+`},mnt=/data,image=data.hdd;uuid={`+oldID+`},mnt=/data/,image=data.hdd"`)
+	must(t, os.Mkdir(n.path("pool.hdd"), 0o700))
+	must(t, n.write(n.path("pool.hdd/DiskDescriptor.xml"), ""))
+	put(t, filepath.Join(n.place.Private, "ve.conf"), `DISK="uuid={`+dataID+`},mnt=/data,image=data.hdd;uuid={`+oldID+`},mnt=/data/,image=`+n.path("pool.hdd")+`"`)
 	n.place.Config = readConfig(t, n)
 }
 
@@ -237,4 +241,11 @@ func TestSecondCommandAfterAFailedOne(t *testing.T) {
 	if list, err := save(j); err != nil || len(list) < 20 {
 		t.Errorf("save = %d entries, %v", len(list), err)
 	}
+}
+
+// shared makes a directory that every user can write to.
+func shared(t *testing.T, dir string) {
+	t.Helper()
+	must(t, os.MkdirAll(dir, 0o755))
+	must(t, os.Chmod(dir, 0o777))
 }

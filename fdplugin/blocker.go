@@ -65,6 +65,9 @@ func (b *backup) blockersInSnapshot() error {
 // container at the path below.
 func (b *backup) blocked(dir, below string) error {
 	for _, blocker := range b.opts.Blockers {
+		if err := b.job.ctx.Err(); err != nil {
+			return fmt.Errorf("look for blockers: %w", err)
+		}
 		names, ok := within(blocker.Names, below)
 		if !ok {
 			continue
@@ -80,7 +83,7 @@ func (b *backup) blocked(dir, below string) error {
 		}
 		if found != "" {
 			return fmt.Errorf("blocker=%s: container %s has the file %s and is not saved while it is there",
-				text.Name(blocker.Text), b.container.Name, text.Name(path.Join("/", below, found)))
+				text.Name(blocker.Text), b.container.Title(), text.Name(path.Join("/", below, found)))
 		}
 	}
 	return nil

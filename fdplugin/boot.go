@@ -31,13 +31,13 @@ func (c Cleaner) takeBack(ctx context.Context, dead *undo.Journal, dry bool) err
 		if dry {
 			what = "this would be taken back"
 		}
-		c.Log.Warnf("job %s of %s (container %s) has not ended properly: %s", dead.Head.Job, dead.Head.Started, dead.Head.Container, what)
+		c.Log.Warnf("job %s of %s (container %s) has not ended properly: %s", text.Name(dead.Head.Job), text.Name(dead.Head.Started), text.Name(dead.Head.Container), what)
 	}
 	for _, s := range now {
 		c.Log.Infof("left behind: %s", DescribeStep(s))
 	}
 	for _, s := range later {
-		c.Log.Infof("left for later: %s of job %s (container %s): %s", DescribeStep(s), dead.Head.Job, dead.Head.Container, why)
+		c.Log.Infof("left for later: %s of job %s (container %s): %s", DescribeStep(s), text.Name(dead.Head.Job), text.Name(dead.Head.Container), why)
 	}
 	if dry {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/bareos-contrib/vz7ct/internal/undo"
@@ -26,14 +27,47 @@ func newUUID() (string, error) {
 // stateDir makes a directory of the plugin's own and returns its path.
 func (n Node) stateDir(name string) (string, error) {
 	dir := filepath.Join(n.State, name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("state directory: %w", err)
+	for _, d := range []string{n.State, dir} {
+		if err := ownDir(d, 0o700); err != nil {
+			return "", fmt.Errorf("state directory: %w", err)
+		}
 	}
 	return dir, nil
 }
 
+// mountDir makes the directory of the mount points. Whoever could rename what is in
+// it would choose where a disk is mounted.
+func (n Node) mountDir() error {
+	if err := ownDir(n.Mounts, 0o755); err != nil {
+		return fmt.Errorf("mount directory: %w", err)
+	}
+	return nil
+}
+
+// ownDir makes a directory if there is none, and refuses one that somebody else
+// than root could change. What is above it is root's on every node.
+func ownDir(dir string, mode os.FileMode) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	st, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok:
+		return fmt.Errorf("%s has no owner", dir)
+	case sys.Uid != 0 && int(sys.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to user %d, must belong to root: chown root: %[1]s", dir, sys.Uid)
+	case st.Mode().Perm()&0o022 != 0:
+		return fmt.Errorf("%s is writable by others (mode %04o): chmod go-w %[1]s", dir, st.Mode().Perm())
+	}
+	return nil
+}
+
 // openJournal makes the job's journal if it has none yet.
-func (j *Job) openJournal(container string) error {
+func (j *Job) openJournal(name, uuid string) error {
 	if j.journal != nil {
 		return nil
 	}
@@ -46,7 +80,7 @@ func (j *Job) openJournal(container string) error {
 		return err
 	}
 	j.journal, err = undo.Create(dir, id, undo.Head{
-		Job: j.Name, Container: container, PID: os.Getpid(), Started: time.Now().Format(time.RFC3339),
+		Job: j.Name, Container: strings.TrimSpace(name + " " + uuid), PID: os.Getpid(), Started: time.Now().Format(time.RFC3339),
 	})
 	if err == nil {
 		j.Node.keep(j.journal.Lock())

@@ -46,24 +46,24 @@ func (b *backup) readDisks() error {
 		return err
 	}
 	if len(conf) > maxDisks {
-		return fmt.Errorf("container %s has %d disks: %d can be restored at most", b.container.Name, len(conf), maxDisks)
+		return fmt.Errorf("container %s has %d disks: %d can be restored at most", b.container.Title(), len(conf), maxDisks)
 	}
 	b.volumes = nil
 	taken := map[string]string{}
 	for _, c := range conf {
 		if c.External != "" {
 			if c.UUID == prlctl.RootDisk {
-				return fmt.Errorf("the root disk of container %s is %s, no ploop image", b.container.Name, c.External)
+				return fmt.Errorf("the root disk of container %s is %s, no ploop image", b.container.Title(), c.External)
 			}
 			b.job.Log.Warnf("not saved: disk {%s} at %q is %s, no ploop image", c.UUID, c.Mount, c.External)
 			continue
 		}
 		v, err := readVolume(c)
 		if err != nil {
-			return fmt.Errorf("disk %q of container %s: %w", c.Mount, b.container.Name, err)
+			return fmt.Errorf("disk %q of container %s: %w", c.Mount, b.container.Title(), err)
 		}
 		if other, twice := taken[v.catalogue]; twice {
-			return fmt.Errorf("disks {%s} and {%s} of container %s have the same mount point %q", other, c.UUID, b.container.Name, c.Mount)
+			return fmt.Errorf("disks {%s} and {%s} of container %s have the same mount point %q", other, c.UUID, b.container.Title(), c.Mount)
 		}
 		taken[v.catalogue] = c.UUID
 		if v.catalogue != "" && b.excluded(v.catalogue) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/internal/walk"
 	"github.com/bareos-contrib/vz7ct/ploop"
@@ -366,7 +367,7 @@ func (j *Job) containerOf(o Options) (prlctl.Container, error) {
 	for _, c := range list {
 		if c.Is(o.UUID) || (o.Name != "" && c.Name == o.Name) {
 			return prlctl.Container{}, fmt.Errorf("name=%s and uuid=%s do not belong together: this node has container %q with uuid %s",
-				o.Name, o.UUID, c.Name, c.UUID)
+				text.Name(o.Name), o.UUID, text.Name(c.Name), c.UUID)
 		}
 	}
 	return prlctl.Container{}, fmt.Errorf("name=%q uuid=%q: %w; see prlctl list -a", o.Name, o.UUID, prlctl.ErrNotFound)

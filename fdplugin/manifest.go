@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -29,10 +28,12 @@ type manifest struct {
 	Job     string    `json:"job"`
 	Created time.Time `json:"created"`
 
-	UUID  string `json:"uuid"`
-	CTID  string `json:"ctid"`
-	Name  string `json:"name"`
-	State string `json:"state"`
+	UUID string `json:"uuid"`
+	CTID string `json:"ctid"`
+	Name string `json:"name"`
+	// NameBytes is the name if it is no text, which JSON cannot hold.
+	NameBytes []byte `json:"name_bytes,omitempty"`
+	State     string `json:"state"`
 	// Private and Root are the real paths at the time of the backup.
 	Private string         `json:"private"`
 	Root    string         `json:"root"`
@@ -43,6 +44,9 @@ type manifest struct {
 	// jobID is the number of the job that a restore object came from, else 0.
 	jobID int
 }
+
+// title is what the container is called in messages.
+func (m *manifest) title() string { return prlctl.Container{UUID: m.UUID, Name: m.Name}.Title() }
 
 // manifestDisk describes one disk so that it can be made anew.
 type manifestDisk struct {
@@ -116,11 +120,20 @@ const objectName = "vz7ct-container-"
 
 func (m *manifest) encode() ([]byte, error) {
 	m.Format = manifestFormat
+	m.keepName()
 	data, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write manifest: %w", err)
 	}
 	return append(data, '\n'), nil
+}
+
+// keepName keeps a name that is no text from being changed on its way.
+func (m *manifest) keepName() {
+	m.NameBytes = nil
+	if !utf8.ValidString(m.Name) {
+		m.NameBytes = []byte(m.Name)
+	}
 }
 
 // MaxObject is how long a restore object may be for Bacula not to compress it:
@@ -137,6 +150,7 @@ const packed = "vz7ct-deflate:"
 func (m *manifest) encodeObject(limit int) ([]byte, error) {
 	whole := *m
 	whole.Format = manifestFormat
+	whole.keepName()
 	data, err := whole.pack()
 	if err != nil || limit == 0 || len(data) <= limit {
 		return data, err
@@ -199,10 +213,13 @@ func decodeManifest(data []byte) (*manifest, error) {
 	if m.Format < 1 || m.Format > manifestFormat {
 		return nil, fmt.Errorf("manifest of format %d: this plugin knows up to %d; restore with the release that made the backup (%q) or a newer one", m.Format, manifestFormat, m.Plugin)
 	}
+	if len(m.NameBytes) > 0 {
+		m.Name, m.NameBytes = string(m.NameBytes), nil
+	}
 	if id, ok := prlctl.ParseUUID(m.UUID); !ok || id != m.UUID {
 		return nil, fmt.Errorf("manifest: %q is no UUID", m.UUID)
 	}
-	if !containerID(m.CTID) {
+	if !prlctl.ValidCTID(m.CTID) {
 		return nil, fmt.Errorf("manifest: %q is no container id", m.CTID)
 	}
 	if len(m.Disks) == 0 || len(m.Disks) > maxDisks {
@@ -239,16 +256,6 @@ func (d manifestDisk) judge() error {
 // relative reports whether p is a clean path that stays below where it begins.
 func relative(p string) bool {
 	return filepath.IsLocal(p) && filepath.Clean(p) == p && p != "." && !strings.ContainsRune(p, 0)
-}
-
-// containerID reports whether s is a UUID, or the number of an older container:
-// files of the node are called by it, and vps.mount is that of all containers.
-func containerID(s string) bool {
-	if _, ok := prlctl.ParseUUID(s); ok {
-		return len(s) == 36
-	}
-	n, err := strconv.ParseUint(s, 10, 31)
-	return err == nil && strconv.FormatUint(n, 10) == s
 }
 
 // newest chooses of several manifests of one container the one that counts: a

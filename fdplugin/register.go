@@ -31,40 +31,40 @@ func (c *newContainer) finish() error {
 		return (s.Do == undo.Mounted || s.Do == undo.MadeDir) && c.mountedAt(s.Dir)
 	}
 	if err := j.journal.UndoOnly(unmount, j.undo); err != nil {
-		return fmt.Errorf("restored container %s: %w", c.m.Name, err)
+		return fmt.Errorf("restored container %s: %w", c.m.title(), err)
 	}
 	if err := c.configure(); err != nil {
-		return fmt.Errorf("configuration of restored container %s: %w", c.m.Name, err)
+		return fmt.Errorf("configuration of restored container %s: %w", c.m.title(), err)
 	}
 	scripts, err := c.scripts()
 	if err != nil {
-		return fmt.Errorf("action scripts of restored container %s: %w", c.m.Name, err)
+		return fmt.Errorf("action scripts of restored container %s: %w", c.m.title(), err)
 	}
 	if err := c.register(); err != nil {
-		return fmt.Errorf("register restored container %s: %w", c.m.Name, err)
+		return fmt.Errorf("register restored container %s: %w", c.m.title(), err)
 	}
 	c.registered = true
 	c.install(scripts)
 	// Last, so that the scripts are there still if this comes to a bad end.
 	if err := os.RemoveAll(filepath.Join(c.private, ownFolder)); err != nil {
-		j.Log.Warnf("private area of restored container %s: %v", c.m.Name, err)
+		j.Log.Warnf("private area of restored container %s: %v", c.m.title(), err)
 	}
 	if err := j.journal.Forget(func(s undo.Step) bool { return s.Do == undo.MadeTree && s.Dir == c.private }); err != nil {
 		return err
 	}
-	j.Log.Infof("container %s (%s) restored and registered in %s", c.m.Name, c.m.UUID, text.Duration(time.Since(c.started)))
+	j.Log.Infof("container %s (%s) restored and registered in %s", c.m.title(), c.m.UUID, text.Duration(time.Since(c.started)))
 	if !c.opts.Start {
 		return nil
 	}
 	if c.incomplete {
-		j.Log.Warnf("container %s is not started, since not all of it was restored: see above, then prlctl start %s", c.m.Name, c.m.UUID)
+		j.Log.Warnf("container %s is not started, since not all of it was restored: see above, then prlctl start %s", c.m.title(), c.m.UUID)
 		return nil
 	}
 	if err := j.call(func(ctx context.Context) error { return j.Node.Registry.Start(ctx, c.m.UUID) }, c.private); err != nil {
-		j.Log.Errorf("container %s is restored and registered, but does not start: %v; see why, then prlctl start %s", c.m.Name, err, c.m.UUID)
+		j.Log.Errorf("container %s is restored and registered, but does not start: %v; see why, then prlctl start %s", c.m.title(), err, c.m.UUID)
 		return nil
 	}
-	j.Log.Infof("container %s started", c.m.Name)
+	j.Log.Infof("container %s started", c.m.title())
 	return nil
 }
 
@@ -74,7 +74,7 @@ func (c *newContainer) register() error {
 		return err
 	}
 	if err := os.Remove(filepath.Join(c.private, markName)); err != nil {
-		c.job.Log.Warnf("private area of restored container %s: %v", c.m.Name, err)
+		c.job.Log.Warnf("private area of restored container %s: %v", c.m.title(), err)
 	}
 	return nil
 }

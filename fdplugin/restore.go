@@ -356,7 +356,7 @@ func (j *Job) endRestore() {
 	}
 	for _, c := range r.containers {
 		if !c.registered {
-			j.Log.Warnf("the restore of container %s (%s) was not completed: what was made of it is removed, and it can be run again", c.m.Name, c.m.UUID)
+			j.Log.Warnf("the restore of container %s (%s) was not completed: what was made of it is removed, and it can be run again", c.m.title(), c.m.UUID)
 		}
 	}
 	j.takeBack()

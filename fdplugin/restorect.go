@@ -73,7 +73,7 @@ func (c *newContainer) prepare() error {
 	if err := c.wanted(); err != nil {
 		return err
 	}
-	if err := c.job.openJournal(c.m.Name + " " + c.m.UUID); err != nil {
+	if err := c.job.openJournal(c.m.Name, c.m.UUID); err != nil {
 		return err
 	}
 	c.job.phase("waiting for locks")
@@ -87,7 +87,7 @@ func (c *newContainer) prepare() error {
 	if err := c.fits(); err != nil {
 		return err
 	}
-	c.job.Log.Infof("restoring container %s (%s) to %s, %d disk(s)", c.m.Name, c.m.UUID, c.private, len(c.disks))
+	c.job.Log.Infof("restoring container %s (%s) to %s, %d disk(s)", c.m.title(), c.m.UUID, c.private, len(c.disks))
 	if err := c.makePrivate(); err != nil {
 		return err
 	}
@@ -103,10 +103,10 @@ func (c *newContainer) prepare() error {
 // wanted checks the options against what was saved.
 func (c *newContainer) wanted() error {
 	if c.opts.UUID != "" && c.opts.UUID != c.m.UUID && c.opts.UUID != c.m.CTID {
-		return fmt.Errorf("uuid=%s is asked for, but the backup is of container %s (%s)", c.opts.UUID, c.m.Name, c.m.UUID)
+		return fmt.Errorf("uuid=%s is asked for, but the backup is of container %s (%s)", c.opts.UUID, c.m.title(), c.m.UUID)
 	}
 	if c.opts.Name != "" && c.opts.Name != c.m.Name {
-		return fmt.Errorf("name=%s is asked for, but the backup is of container %s (%s)", c.opts.Name, c.m.Name, c.m.UUID)
+		return fmt.Errorf("name=%s is asked for, but the backup is of container %s (%s)", text.Name(c.opts.Name), c.m.title(), c.m.UUID)
 	}
 	return nil
 }
@@ -237,8 +237,8 @@ func (c *newContainer) makeDisk(d *newDisk) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(j.Node.Mounts, 0o755); err != nil {
-		return fmt.Errorf("mount directory: %w", err)
+	if err := j.Node.mountDir(); err != nil {
+		return err
 	}
 	d.dir = filepath.Join(j.Node.Mounts, c.m.UUID+".restore."+id[:8])
 	if err := j.makeMountDir(d.dir); err != nil {

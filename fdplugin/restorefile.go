@@ -58,13 +58,13 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 		return nil, fmt.Errorf("restore=file: %w", err)
 	}
 	if c.State != "running" {
-		return nil, fmt.Errorf("restore=file: container %s (%s) is in state %q, it must be running", c.Name, c.UUID, c.State)
+		return nil, fmt.Errorf("restore=file: container %s (%s) is in state %q, it must be running", c.Title(), c.UUID, c.State)
 	}
 	place, err := j.Node.Containers.Describe(j.ctx, c.UUID)
 	if err != nil {
-		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Name, c.UUID, err)
+		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Title(), c.UUID, err)
 	}
-	if err := j.openJournal(c.Name + " " + c.UUID); err != nil {
+	if err := j.openJournal(c.Name, c.UUID); err != nil {
 		return nil, err
 	}
 	if err := j.lock(o, c.UUID, false); err != nil {
@@ -76,13 +76,13 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 	t := &runningContainer{job: j, container: c}
 	root, err := t.open(place)
 	if err != nil {
-		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Name, c.UUID, err)
+		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Title(), c.UUID, err)
 	}
 	if t.tree, err = restore.Open(root, j.Node.State); err != nil {
 		root.Close()
 		return nil, err
 	}
-	j.Log.Infof("restoring files into running container %s (%s)", c.Name, c.UUID)
+	j.Log.Infof("restoring files into running container %s (%s)", c.Title(), c.UUID)
 	return t, nil
 }
 
@@ -147,7 +147,7 @@ func (t *runningContainer) inside(name, where string) (string, error) {
 	switch {
 	case p.area == inLive && p.uuid != t.container.UUID:
 		return "", fmt.Errorf("restore=file: %s names container %s, but name and uuid of the options mean %s (%s)",
-			text.Name(name), p.uuid, t.container.Name, t.container.UUID)
+			text.Name(name), p.uuid, t.container.Title(), t.container.UUID)
 	case p.area == inTree && t.source != "" && t.source != p.uuid:
 		return "", fmt.Errorf("restore=file: %s is of container %s, files before it were of %s: restore one container at a time",
 			text.Name(name), p.uuid, t.source)
@@ -171,7 +171,7 @@ func (t *runningContainer) finish() error {
 	t.tree = nil
 	if err := tree.Sync(); err != nil {
 		tree.Abandon()
-		return fmt.Errorf("restore=file: write to container %s: %w", t.container.Name, err)
+		return fmt.Errorf("restore=file: write to container %s: %w", t.container.Title(), err)
 	}
 	if err := tree.Close(); err != nil {
 		t.job.Log.Warnf("not restored exactly: %v", err)

@@ -66,6 +66,6 @@ func (b *backup) summary() {
 		left += fmt.Sprintf(", %s sockets", text.Count(c.sockets))
 	}
 	b.job.Log.Infof("container %s saved: %s; %s in files; %s; snapshot existed %s, of it merge %s",
-		b.container.Name, strings.Join(words, ", "), text.Size(c.bytes), left,
+		b.container.Title(), strings.Join(words, ", "), text.Size(c.bytes), left,
 		text.Duration(time.Since(b.started)), text.Duration(b.merge))
 }

@@ -3,13 +3,13 @@
 package prlctl
 
 import (
-	"bufio"
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/bareos-contrib/vz7ct/internal/regular"
 )
 
 // Config holds the assignments of a vz.conf or ve.conf: shell syntax, one
@@ -37,24 +37,31 @@ const maxConfig = 1 << 20
 
 // ReadConfig reads a configuration file.
 func ReadConfig(path string) (Config, error) {
-	f, err := os.Open(path)
+	f, err := regular.Follow(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}
 	defer f.Close()
-	c, err := parseConfig(f)
+	data, err := regular.Read(f, maxConfig)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %s %w", path, err)
+	}
+	c, err := parseConfig(string(data))
 	if err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
 }
 
-func parseConfig(r io.Reader) (Config, error) {
+// parseConfig fails for what is no text: a crash leaves zeros in place of what was
+// just written, and with them disks would be missing that are there.
+func parseConfig(text string) (Config, error) {
+	if strings.ContainsRune(text, 0) {
+		return Config{}, errors.New("holds zero bytes: it is damaged")
+	}
 	c := Config{values: map[string]string{}}
-	s := bufio.NewScanner(io.LimitReader(r, maxConfig))
-	s.Buffer(nil, maxConfig)
-	for s.Scan() {
-		line := strings.TrimSpace(s.Text())
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.TrimSpace(line)
 		key, value, ok := strings.Cut(line, "=")
 		if !ok || strings.HasPrefix(line, "#") {
 			continue
@@ -62,7 +69,7 @@ func parseConfig(r io.Reader) (Config, error) {
 		key = strings.TrimPrefix(strings.TrimSpace(key), "export ")
 		c.values[key] = unquote(strings.TrimSpace(value))
 	}
-	return c, s.Err()
+	return c, nil
 }
 
 // unquote takes a value out of its quotes, and cuts a comment behind it.
@@ -132,7 +139,24 @@ func (c Config) Disks(private string) ([]ConfiguredDisk, error) {
 		}
 		disks = append(disks, d)
 	}
-	return disks, nil
+	return disks, distinct(disks)
+}
+
+// distinct refuses disks that are told apart by nothing: what is done to one of them
+// would be done to the other one.
+func distinct(disks []ConfiguredDisk) error {
+	ids, dirs := map[string]bool{}, map[string]string{}
+	for _, d := range disks {
+		if ids[d.UUID] {
+			return fmt.Errorf("DISK of ve.conf: two disks have the uuid {%s}", d.UUID)
+		}
+		ids[d.UUID] = true
+		if other := dirs[d.Dir]; other != "" && d.External == "" {
+			return fmt.Errorf("DISK of ve.conf: the disks {%s} and {%s} have the same image %s", other, d.UUID, d.Dir)
+		}
+		dirs[d.Dir] = d.UUID
+	}
+	return nil
 }
 
 func parseDisk(line, private string) (ConfiguredDisk, error) {
@@ -157,8 +181,13 @@ func parseDisk(line, private string) (ConfiguredDisk, error) {
 			}
 			d.Size = n
 		case "image":
-			d.Dir = value
-			if value != "" && !filepath.IsAbs(value) {
+			switch {
+			case value == "":
+			case filepath.IsAbs(value):
+				d.Dir = filepath.Clean(value)
+			case !filepath.IsLocal(value) || filepath.Clean(value) == ".":
+				return d, fmt.Errorf("image %q leads out of the private area, or is no directory in it", value)
+			default:
 				d.Dir = filepath.Join(private, value)
 			}
 		case "device", "storage_url":

@@ -15,15 +15,34 @@ func FuzzList(f *testing.F) {
 	f.Add(`[{"uuid":"` + strings.ToUpper(id) + `","envid":"101","name":"-","status":"running"},{"uuid":"{` + id + `}","status":"x"}]`)
 	f.Add("null")
 	f.Add(`[{"UUID":"` + id + `","Status":"a","status":""}]`)
+	for _, name := range oddNames {
+		f.Add(`[{"uuid":"` + id + `","name":` + asPrlctl(name) + `,"status":"running"}]`)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		list, err := parseList(text)
 		if err != nil {
 			return
 		}
 		for _, c := range list {
-			if u, ok := ParseUUID(c.UUID); !ok || u != c.UUID || c.State == "" || c.Name == "-" || c.CTID == "" || !c.Is(c.UUID) || c.Is("") {
+			if u, ok := ParseUUID(c.UUID); !ok || u != c.UUID || c.State == "" || c.Name == "-" || !ValidCTID(c.CTID) || !c.Is(c.UUID) || c.Is("") {
 				t.Errorf("parseList(%q) has %+v", text, c)
 			}
+		}
+	})
+}
+
+// A name comes back as prlctl has it, whatever bytes it is made of.
+func FuzzName(f *testing.F) {
+	for _, name := range oddNames {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if strings.ContainsRune(name, 0) || strings.ContainsFunc(name, lifted) || name == "-" {
+			return // prlctl prints no NUL, and "-" for no name
+		}
+		list, err := parseList(`[{"uuid":"` + id + `","name":` + asPrlctl(name) + `,"status":"running"}]`)
+		if err != nil || len(list) != 1 || list[0].Name != name {
+			t.Errorf("parseList of the name %q = %+v, %v", name, list, err)
 		}
 	})
 }
@@ -44,7 +63,7 @@ func FuzzDescribe(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !filepath.IsAbs(p.Root) || !filepath.IsAbs(p.Private) || p.CTID == "" || strings.ContainsAny(p.CTID, "/ \t\n") || p.CTID[0] == '.' {
+		if !filepath.IsAbs(p.Root) || !filepath.IsAbs(p.Private) || !ValidCTID(p.CTID) || p.Root == "/" || p.Private == "/" || filepath.Clean(p.Root) != p.Root {
 			t.Errorf("Describe(%q) with %q = %+v", out, conf, p)
 		}
 	})

@@ -10,7 +10,6 @@ package prlctl
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -18,7 +17,9 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/run"
+	"github.com/bareos-contrib/vz7ct/internal/text"
 )
 
 // Container is what a node knows of one container.
@@ -33,6 +34,15 @@ type Container struct {
 
 // Is reports whether id, a UUID or the number of an older container, means c.
 func (c Container) Is(id string) bool { return id != "" && (id == c.UUID || id == c.CTID) }
+
+// Title is what a container is called in messages: its name, or the UUID of one
+// that has none.
+func (c Container) Title() string {
+	if c.Name == "" {
+		return c.UUID
+	}
+	return text.Name(c.Name)
+}
 
 // Place is where a container lives on its node.
 type Place struct {
@@ -89,12 +99,12 @@ func (c Client) List(ctx context.Context) ([]Container, error) {
 }
 
 func parseList(out string) ([]Container, error) {
-	var raw []struct{ UUID, EnvID, Name, Status string }
-	if err := json.Unmarshal([]byte(out), &raw); err != nil {
+	var all []struct{ UUID, EnvID, Name, Status string }
+	if err := decode(out, &all); err != nil {
 		return nil, fmt.Errorf("output of prlctl list: %w", err)
 	}
 	var list []Container
-	for _, r := range raw {
+	for _, r := range all {
 		uuid, ok := ParseUUID(r.UUID)
 		if !ok || r.Status == "" {
 			return nil, fmt.Errorf("output of prlctl list: container %q with uuid %q in state %q is not understood", r.Name, r.UUID, r.Status)
@@ -103,10 +113,10 @@ func parseList(out string) ([]Container, error) {
 			r.Name = ""
 		}
 		ctid := strings.Trim(r.EnvID, "{}-")
-		if ctid == "" {
+		if !ValidCTID(ctid) {
 			ctid = uuid
 		}
-		list = append(list, Container{UUID: uuid, CTID: ctid, Name: r.Name, State: r.Status})
+		list = append(list, Container{UUID: uuid, CTID: ctid, Name: raw(r.Name), State: r.Status})
 	}
 	return list, nil
 }
@@ -139,23 +149,23 @@ func (c Client) Describe(ctx context.Context, uuid string) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	var raw []struct {
+	var all []struct {
 		ID, EnvID, Home string
 	}
-	if err := json.Unmarshal([]byte(out), &raw); err != nil {
+	if err := decode(out, &all); err != nil {
 		return Place{}, fmt.Errorf("output of prlctl list -i: %w", err)
 	}
-	if len(raw) != 1 {
-		return Place{}, fmt.Errorf("output of prlctl list -i %s: %d containers, one was asked for", uuid, len(raw))
+	if len(all) != 1 {
+		return Place{}, fmt.Errorf("output of prlctl list -i %s: %d containers, one was asked for", uuid, len(all))
 	}
-	if id, ok := ParseUUID(raw[0].ID); !ok || id != uuid {
-		return Place{}, fmt.Errorf("output of prlctl list -i %s: tells of %q", uuid, raw[0].ID)
+	if id, ok := ParseUUID(all[0].ID); !ok || id != uuid {
+		return Place{}, fmt.Errorf("output of prlctl list -i %s: tells of %q", uuid, all[0].ID)
 	}
-	home := raw[0].Home
-	if !filepath.IsAbs(home) {
+	home := raw(all[0].Home)
+	if !filepath.IsAbs(home) || filepath.Clean(home) == "/" || strings.ContainsRune(home, 0) {
 		return Place{}, fmt.Errorf("output of prlctl list -i %s: home %q is not understood", uuid, home)
 	}
-	return c.place(filepath.Clean(home), raw[0].EnvID)
+	return c.place(filepath.Clean(home), all[0].EnvID)
 }
 
 // place reads the container's own configuration, and the node's where that is silent.
@@ -177,16 +187,16 @@ func (c Client) place(private, ctid string) (Place, error) {
 	if p.CTID == "" {
 		p.CTID = filepath.Base(private)
 	}
-	if strings.ContainsAny(p.CTID, "/ \t\n") || strings.HasPrefix(p.CTID, ".") {
+	if !ValidCTID(p.CTID) {
 		return Place{}, fmt.Errorf("%s: %q is no container id", private, p.CTID)
 	}
 	root := conf.Get("VE_ROOT")
 	if root == "" {
 		root = node.Get("VE_ROOT")
 	}
-	p.Root = expand(root, p.CTID)
-	if !filepath.IsAbs(p.Root) {
-		return Place{}, fmt.Errorf("%s: VE_ROOT %q is no absolute path", private, root)
+	p.Root = filepath.Clean(expand(root, p.CTID))
+	if !filepath.IsAbs(p.Root) || p.Root == "/" {
+		return Place{}, fmt.Errorf("%s: VE_ROOT %q is no absolute path of a container's root", private, root)
 	}
 	if dir := node.LockDir(); dir != "" {
 		p.Lock = filepath.Join(dir, p.CTID+".lck")
@@ -219,7 +229,7 @@ func (c Client) nodePath(key, ctid string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := expand(node.Get(key), ctid)
+	path := filepath.Clean(expand(node.Get(key), ctid))
 	if !filepath.IsAbs(path) || !strings.Contains(path, ctid) {
 		return "", fmt.Errorf("vz.conf: %s=%q gives no path for container %s", key, node.Get(key), ctid)
 	}
@@ -243,7 +253,7 @@ func (c Client) Start(ctx context.Context, uuid string) error {
 // .owner has the node's SERVER_UUID of vz.conf, or its host name; without the file
 // it is nobody else's. owner is what the file says.
 func (c Client) Owns(private string) (ours bool, owner string, err error) {
-	b, err := os.ReadFile(filepath.Join(private, ".owner"))
+	b, err := regular.ReadFile(filepath.Join(private, ".owner"), 4096)
 	if errors.Is(err, os.ErrNotExist) {
 		return true, "", nil
 	}
@@ -267,6 +277,16 @@ func (c Client) Owns(private string) (ours bool, owner string, err error) {
 	// It may have been written with its domain, or without.
 	short := func(name string) string { s, _, _ := strings.Cut(name, "."); return s }
 	return owner == host || short(owner) == short(host), owner, nil
+}
+
+// ValidCTID reports whether s is a UUID without braces, or the number of an older
+// container (vzctl2_parse_ctid of libvzctl): files of the node are called by it.
+func ValidCTID(s string) bool {
+	if _, ok := ParseUUID(s); ok {
+		return len(s) == 36
+	}
+	n, err := strconv.ParseUint(s, 10, 31)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == s
 }
 
 // ParseUUID brings a UUID, with or without braces and in any case, into the form

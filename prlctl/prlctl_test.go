@@ -118,7 +118,7 @@ func TestDescribe(t *testing.T) {
 
 func TestLockDir(t *testing.T) {
 	for conf, want := range map[string]string{"": "/vz/lock", "LOCKDIR=": "/vz/lock", `LOCKDIR="/var/vz/"`: "/var/vz", "LOCKDIR=lock": ""} {
-		c, err := parseConfig(strings.NewReader(conf))
+		c, err := parseConfig(conf)
 		if got := c.LockDir(); err != nil || got != want {
 			t.Errorf("LockDir of %q = %q, %v, want %q", conf, got, err, want)
 		}
@@ -126,9 +126,9 @@ func TestLockDir(t *testing.T) {
 }
 
 func TestDisks(t *testing.T) {
-	conf, err := parseConfig(strings.NewReader(`DISK="uuid={` + id + `},enabled=yes,size=10485760K,mnt=/data,image=disk-1.hdd;` +
+	conf, err := parseConfig(`DISK="uuid={` + id + `},enabled=yes,size=10485760K,mnt=/data,image=disk-1.hdd;` +
 		`uuid={2d109ae4-5231-475f-bc44-5cabf5d8503b},enabled=no,image=/pool/d.hdd,mnt=;` +
-		`uuid={3d109ae4-5231-475f-bc44-5cabf5d8503b},device=/dev/sdb1,mnt=/raw"`))
+		`uuid={3d109ae4-5231-475f-bc44-5cabf5d8503b},device=/dev/sdb1,mnt=/raw"`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,12 +148,12 @@ func TestDisks(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"mnt=/x", "uuid=zz,image=a", "uuid={" + id + "},size=big,image=a", "uuid={" + id + "},mnt=/a"} {
-		conf, _ := parseConfig(strings.NewReader(`DISK="` + bad + `"`))
+		conf, _ := parseConfig(`DISK="` + bad + `"`)
 		if d, err := conf.Disks("/p"); err == nil {
 			t.Errorf("Disks(%q) = %v, want an error", bad, d)
 		}
 	}
-	moved, _ := parseConfig(strings.NewReader(`DISK="uuid={` + RootDisk + `},image=/pool/root.hdd,mnt=/"`))
+	moved, _ := parseConfig(`DISK="uuid={` + RootDisk + `},image=/pool/root.hdd,mnt=/"`)
 	if d, err := moved.Disks("/p"); err != nil || len(d) != 1 || d[0].Dir != "/pool/root.hdd" {
 		t.Errorf("Disks of a moved root = %v, %v", d, err)
 	}
@@ -186,9 +186,24 @@ func TestCalls(t *testing.T) {
 
 func FuzzConfig(f *testing.F) {
 	f.Add(`DISK="uuid={` + id + `},size=1K,image=a;;,=,"` + "\nexport A='b")
+	f.Add(`DISK="uuid=` + id + `,image=../a;uuid=` + RootDisk + `,image=/a/../b,mnt=$VEID` + "\nVEID=${VEID}\r\n")
+	f.Add("DISK='uuid={" + id + "},device=/dev/x,mnt=\xff'\x00")
 	f.Fuzz(func(t *testing.T, text string) {
-		if c, err := parseConfig(strings.NewReader(text)); err == nil {
-			_, _ = c.Disks("/p")
+		c, err := parseConfig(text)
+		if err != nil {
+			return
+		}
+		disks, err := c.Disks("/p")
+		seen := map[string]bool{}
+		for n, d := range disks {
+			switch {
+			case err != nil:
+			case d.Dir != "" && (!filepath.IsAbs(d.Dir) || filepath.Clean(d.Dir) != d.Dir || strings.ContainsRune(d.Dir, 0)):
+				t.Errorf("Disks(%q) has the directory %q", text, d.Dir)
+			case d.Dir == "" && d.External == "", (d.UUID == RootDisk) != (n == 0), seen[d.UUID]:
+				t.Errorf("Disks(%q) = %+v", text, disks)
+			}
+			seen[d.UUID] = true
 		}
 	})
 }

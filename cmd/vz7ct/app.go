@@ -17,6 +17,7 @@ import (
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/node"
 	"github.com/bareos-contrib/vz7ct/internal/syslog"
+	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/ploop"
 )
 
@@ -69,7 +70,7 @@ func (plain) Format(e *logrus.Entry) ([]byte, error) {
 	if e.Level < logrus.InfoLevel {
 		level = e.Level.String() + ": "
 	}
-	return fmt.Appendf(nil, "vz7ct: %s%s\n", level, strings.ReplaceAll(e.Message, "\n", "; ")), nil
+	return fmt.Appendf(nil, "vz7ct: %s%s\n", level, text.Message(strings.ReplaceAll(e.Message, "\n", "; "))), nil
 }
 
 // once writes a message as plain does, unless it has written it before.

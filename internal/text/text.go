@@ -56,37 +56,46 @@ func Duration(d time.Duration) string {
 // Name makes the bytes of a file name printable on one line. Printable UTF-8
 // stays; control characters, the backslash and bytes that are no UTF-8 become
 // escapes: "K\xdcBLER.csv", "two\nlines".
-func Name(name string) string {
+func Name(name string) string { return escape(name, `\n`, `\\`) }
+
+// Message makes a whole message printable, whatever somebody else's words in it
+// hold: it is Name for a text in which names have been escaped already. What follows
+// a line end is indented, so that it does not pass for a message of its own.
+func Message(s string) string { return escape(s, "\n    ", `\`) }
+
+// escape writes s with its line ends and backslashes replaced, and all else that
+// does not print.
+func escape(s, newline, backslash string) string {
 	plain := true
-	for _, r := range name {
+	for _, r := range s {
 		if r == '\\' || r == utf8.RuneError || !unicode.IsPrint(r) {
 			plain = false
 			break
 		}
 	}
 	if plain {
-		return name
+		return s
 	}
 	var b strings.Builder
-	for len(name) > 0 {
-		r, size := utf8.DecodeRuneInString(name)
+	for len(s) > 0 {
+		r, size := utf8.DecodeRuneInString(s)
 		switch {
 		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, name[0])
+			fmt.Fprintf(&b, `\x%02x`, s[0])
 		case r == '\n':
-			b.WriteString(`\n`)
+			b.WriteString(newline)
 		case r == '\t':
 			b.WriteString(`\t`)
 		case r == '\\':
-			b.WriteString(`\\`)
+			b.WriteString(backslash)
 		case r < utf8.RuneSelf && !unicode.IsPrint(r):
 			fmt.Fprintf(&b, `\x%02x`, r)
 		case !unicode.IsPrint(r):
 			fmt.Fprintf(&b, `\u%04x`, r)
 		default:
-			b.WriteString(name[:size])
+			b.WriteString(s[:size])
 		}
-		name = name[size:]
+		s = s[size:]
 	}
 	return b.String()
 }

@@ -3,8 +3,11 @@
 package text
 
 import (
+	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestCount(t *testing.T) {
@@ -66,4 +69,40 @@ func TestName(t *testing.T) {
 			t.Errorf("Name(%q) = %q, want %q", tt.name, got, tt.want)
 		}
 	}
+}
+
+func TestMessage(t *testing.T) {
+	for _, tt := range []struct{ message, want string }{
+		{"plain", "plain"},
+		{`escaped \xdc before`, `escaped \xdc before`},
+		{"one\ntwo", "one\n    two"},
+		{"a name\r\n\x1b[2Kjob ended OK", "a name\\x0d\n    \\x1b[2Kjob ended OK"},
+		{"K\xdcBLER\x00\u202e\u2028", `K\xdcBLER\x00\u202e\u2028`},
+	} {
+		if got := Message(tt.message); got != tt.want {
+			t.Errorf("Message(%q) = %q, want %q", tt.message, got, tt.want)
+		}
+	}
+}
+
+// Nothing that a terminal or a log acts on comes through.
+func FuzzName(f *testing.F) {
+	f.Add("K\xdcBLER\n\x1b[31m")
+	f.Add("\u202e\ufffd\\")
+	f.Fuzz(func(t *testing.T, s string) {
+		name, message := Name(s), Message(s)
+		for _, r := range name {
+			if !unicode.IsPrint(r) {
+				t.Errorf("Name(%q) = %q", s, name)
+			}
+		}
+		for _, r := range strings.ReplaceAll(message, "\n    ", "") {
+			if !unicode.IsPrint(r) {
+				t.Errorf("Message(%q) = %q", s, message)
+			}
+		}
+		if !utf8.ValidString(name) || !utf8.ValidString(message) || Message(message) != strings.ReplaceAll(message, "\n", "\n    ") {
+			t.Errorf("Name(%q) = %q, Message = %q", s, name, message)
+		}
+	})
 }
