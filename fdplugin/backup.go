@@ -231,7 +231,7 @@ func (b *backup) advance() bool {
 			return false
 		case errors.As(err, &left):
 			b.count.failed++
-			b.job.Log.Warnf("not saved: %s %s: %v", left.Op, text.Name(left.Path), left.Err)
+			b.job.warnFile(b.count.failed, "not saved: %s %s: %v", left.Op, text.Name(left.Path), left.Err)
 			continue
 		case err != nil:
 			b.next = nil
@@ -309,7 +309,7 @@ func (b *backup) xattrs() []walk.Xattr {
 	x, err := b.next.xattrs()
 	if err != nil {
 		b.count.failed++
-		b.job.Log.Warnf("extended attributes of %s are not complete: %v", text.Name(b.next.Name), err)
+		b.job.warnFile(b.count.failed, "extended attributes of %s are not complete: %v", text.Name(b.next.Name), err)
 	}
 	return x
 }

@@ -200,6 +200,20 @@ func (j *Job) fatal(err error) error {
 	return ErrStop
 }
 
+// maxWarnings is how many files of one job are named that could not be saved, or not
+// restored: a tenant can make any number of them, and the job log is a database's.
+const maxWarnings = 1000
+
+// warnFile warns of the n-th file with which something went wrong.
+func (j *Job) warnFile(n int64, format string, args ...any) {
+	switch {
+	case n <= maxWarnings:
+		j.Log.Warnf(format, args...)
+	case n == maxWarnings+1:
+		j.Log.Warnf("more than %s files: further ones are counted, and not named", text.Count(maxWarnings))
+	}
+}
+
 // StartBackup begins a backup by the command of the FileSet.
 func (j *Job) StartBackup(cmd string) error { return j.start(cmd, false) }
 

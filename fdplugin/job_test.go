@@ -68,3 +68,14 @@ func TestNewUUID(t *testing.T) {
 		seen[id] = true
 	}
 }
+
+// Files that cannot be saved are named up to a number: a tenant makes any number.
+func TestWarningsAreBounded(t *testing.T) {
+	j, log := emptyNode(t).job(t, bareos)
+	for n := range int64(maxWarnings + 500) {
+		j.warnFile(n+1, "not saved: %d", n)
+	}
+	if got := strings.Count(log.all(), "not saved: "); got != maxWarnings || !strings.Contains(log.all(), "more than 1,000 files: further ones are counted") || len(log.lines) != maxWarnings+1 {
+		t.Errorf("%d files named in %d lines", got, len(log.lines))
+	}
+}

@@ -96,14 +96,37 @@ func otherMounts(info string, known map[string]bool) []string {
 		}
 		what := t[0]
 		if src := unescape(t[1]); src != t[0] && src != "none" {
-			what += " from " + text.Name(src)
+			what += " from " + short(src)
 		}
-		out = append(out, fmt.Sprintf("%s (%s)", text.Name(at), what))
+		out = append(out, fmt.Sprintf("%s (%s)", short(at), what))
 	}
 	if more > 0 {
 		out = append(out, fmt.Sprintf("and %d more", more))
 	}
 	return out
+}
+
+// short is a name for a list of many: its beginning, if it is long.
+func short(name string) string {
+	if len(name) > 200 {
+		return text.Name(name[:200]) + "..."
+	}
+	return text.Name(name)
+}
+
+// mountedBelow returns what a mountinfo names at dir or below it, "" if nothing is
+// mounted there.
+func mountedBelow(info, dir string) string {
+	for line := range strings.SplitSeq(info, "\n") {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			continue
+		}
+		if at := unescape(f[4]); at == dir || strings.HasPrefix(at, dir+"/") {
+			return at
+		}
+	}
+	return ""
 }
 
 // unescape undoes the kernel's \040 for bytes that would end a field.

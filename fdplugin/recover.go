@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/internal/freezer"
 	"github.com/bareos-contrib/vz7ct/internal/lock"
+	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/ploop"
@@ -234,11 +236,14 @@ func removeDeadLocks(dir string) {
 // undo takes one step back. It may have been taken back already, or never have
 // been taken. It is begun after a cancel of the job, too.
 func (c Cleaner) undo(ctx context.Context, s undo.Step) error {
+	if err := c.known(s); err != nil {
+		return fmt.Errorf("step %q in the journal: %w", s.Do, err)
+	}
 	ctx, done := patient(ctx, c.toolWait)
 	defer done()
 	switch s.Do {
 	case undo.MadeDir:
-		if err := os.Remove(s.Dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := removeDir(s.Dir); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("remove mount directory: %w", err)
 		}
 		return nil
@@ -288,6 +293,40 @@ func (c Cleaner) merge(ctx context.Context, s undo.Step) error {
 		c.merged(time.Since(begin))
 	}
 	return unrecord(s.Descriptor, s.Snapshot)
+}
+
+// known refuses a step that no job of this plugin takes, whatever its journal says:
+// it is root who undoes it.
+func (c Cleaner) known(s undo.Step) error {
+	switch s.Do {
+	case undo.MadeDir, undo.Mounted:
+		if dir := filepath.Clean(c.Node.Mounts); filepath.Dir(s.Dir) != dir {
+			return fmt.Errorf("%q is no directory in %s", s.Dir, dir)
+		}
+	case undo.MadeLink:
+		if !strings.HasSuffix(s.Dir, ".lock") {
+			return fmt.Errorf("%q is no lock file", s.Dir)
+		}
+	case undo.MadeTree:
+		if s.Dir == "" {
+			return errors.New("it names no private area")
+		}
+	}
+	if id, ok := prlctl.ParseUUID(s.Snapshot); (s.Snapshot != "" || s.Do == undo.MadeSnapshot) && (!ok || id != s.Snapshot) {
+		return fmt.Errorf("%q is no snapshot of ours", s.Snapshot)
+	}
+	if s.Descriptor == "" && (s.Do == undo.MadeSnapshot || s.Do == undo.Mounted) {
+		return errors.New("it names no disk")
+	}
+	return nil
+}
+
+// removeDir removes an empty directory, and nothing else.
+func removeDir(path string) error {
+	if err := unix.Rmdir(path); err != nil {
+		return &os.PathError{Op: "rmdir", Path: path, Err: err}
+	}
+	return nil
 }
 
 func (c Cleaner) unmount(ctx context.Context, s undo.Step) error {
@@ -352,13 +391,13 @@ func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
 		c.Log.Infof("container %s is registered: its private area %s stays", s.Container, s.Dir)
 		return nil
 	}
-	mark, err := os.ReadFile(filepath.Join(s.Dir, markName))
+	mark, err := regular.ReadFile(filepath.Join(s.Dir, markName), 4096)
 	switch {
 	case err == nil && s.Mark != "" && string(mark) == s.Mark && !exists(filepath.Join(s.Dir, ownerName)):
 		return removeTree(s.Dir)
 	case err != nil && !errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("look at the mark of %s: %w", s.Dir, err)
-	case os.Remove(s.Dir) == nil, !exists(s.Dir):
+	case removeDir(s.Dir) == nil, !exists(s.Dir):
 		return nil // nothing was in it yet
 	}
 	c.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more, or has an owner: it stays; remove it if no node uses it", s.Dir)
@@ -378,23 +417,25 @@ func removeTree(dir string) error {
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", dir, err)
 	}
-	for line := range strings.SplitSeq(string(mounts), "\n") {
-		if f := strings.Fields(line); len(f) > 4 && (f[4] == dir || strings.HasPrefix(f[4], dir+"/")) {
-			return fmt.Errorf("remove %s: %s is mounted there", dir, f[4])
-		}
-	}
-	locks, _ := filepath.Glob(filepath.Join(dir, "*", "DiskDescriptor.xml.lck"))
-	for _, l := range locks {
-		switch busy, err := ploop.Busy(strings.TrimSuffix(l, ".lck")); {
-		case err != nil:
-			return fmt.Errorf("remove %s: %w", dir, err)
-		case busy:
-			return fmt.Errorf("remove %s: a ploop command works on %s", dir, l)
-		}
+	if at := mountedBelow(string(mounts), dir); at != "" {
+		return fmt.Errorf("remove %s: %s is mounted there", dir, at)
 	}
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	for _, e := range entries {
+		d := filepath.Join(dir, e.Name(), "DiskDescriptor.xml")
+		// A restored tree may have anything of that name.
+		if st, err := os.Lstat(d + ".lck"); err != nil || !st.Mode().IsRegular() {
+			continue
+		}
+		switch busy, err := ploop.Busy(d); {
+		case err != nil:
+			return fmt.Errorf("remove %s: %w", dir, err)
+		case busy:
+			return fmt.Errorf("remove %s: a ploop command works on %s", dir, d)
+		}
 	}
 	for _, e := range entries {
 		if e.Name() != markName {
@@ -417,17 +458,17 @@ func byHand(steps []undo.Step) string {
 	for i := len(steps) - 1; i >= 0; i-- {
 		switch s := steps[i]; s.Do {
 		case undo.MadeDir:
-			cmds = append(cmds, "rmdir "+s.Dir)
+			cmds = append(cmds, "rmdir "+text.Shell(s.Dir))
 		case undo.Mounted:
-			cmds = append(cmds, "ploop umount -m "+s.Dir)
+			cmds = append(cmds, "ploop umount -m "+text.Shell(s.Dir))
 		case undo.MadeSnapshot:
-			cmds = append(cmds, "ploop snapshot-delete -u {"+s.Snapshot+"} "+s.Descriptor)
+			cmds = append(cmds, "ploop snapshot-delete -u {"+text.Shell(s.Snapshot)+"} "+text.Shell(s.Descriptor))
 		case undo.MadeTree:
-			cmds = append(cmds, fmt.Sprintf("rm -rf %s (only if %[1]s/%s is there and no node has container %s)", s.Dir, markName, s.Container))
+			cmds = append(cmds, fmt.Sprintf("rm -rf %s (only if %[1]s/%s is there and no node has container %s)", text.Shell(s.Dir), markName, text.Name(s.Container)))
 		case undo.MadeLink:
-			cmds = append(cmds, "rm "+s.Dir)
+			cmds = append(cmds, "rm "+text.Shell(s.Dir))
 		case undo.LockedContainer:
-			cmds = append(cmds, fmt.Sprintf("rm %s (only if its last line has %s)", s.Dir, s.Mark))
+			cmds = append(cmds, fmt.Sprintf("rm %s (only if its last line has %s)", text.Shell(s.Dir), text.Name(s.Mark)))
 		case undo.Frozen:
 			cmds = append(cmds, freezer.ByHand(s.Dir))
 		}

@@ -142,7 +142,7 @@ func (r *restoration) create(f *Restored) (Answer, error) {
 // failed reports a file that is not restored, or not exactly.
 func (r *restoration) failed(f *Restored, err error) {
 	r.count.failed++
-	r.job.Log.Warnf("not restored exactly: %s: %v", text.Name(f.Name), err)
+	r.job.warnFile(r.count.failed, "not restored exactly: %s: %v", text.Name(f.Name), err)
 }
 
 // target returns where the file goes. It is made ready with the first file: only

@@ -41,7 +41,11 @@ func (d *directories) add(path string, atime, mtime int64) error {
 	return nil
 }
 
-// each hands out what was recorded, in order, and returns the errors of all.
+// maxErrors is how many directories are named that something went wrong with.
+const maxErrors = 100
+
+// each hands out what was recorded, in order, and returns the errors, of very many
+// the first ones.
 func (d *directories) each(f func(path string, atime, mtime int64) error) error {
 	if err := d.w.Flush(); err != nil {
 		return fmt.Errorf("directory times: %w", err)
@@ -51,11 +55,15 @@ func (d *directories) each(f func(path string, atime, mtime int64) error) error 
 	}
 	r := bufio.NewReaderSize(d.file, 64<<10)
 	var errs []error
+	more := 0
 	for {
 		var head [20]byte
 		if _, err := io.ReadFull(r, head[:]); err != nil {
 			if !errors.Is(err, io.EOF) {
 				errs = append(errs, fmt.Errorf("directory times: %w", err))
+			}
+			if more > 0 {
+				errs = append(errs, fmt.Errorf("and of %d more directories", more))
 			}
 			return errors.Join(errs...)
 		}
@@ -64,8 +72,12 @@ func (d *directories) each(f func(path string, atime, mtime int64) error) error 
 			return errors.Join(append(errs, fmt.Errorf("directory times: %w", err))...)
 		}
 		err := f(string(path), int64(binary.LittleEndian.Uint64(head[:])), int64(binary.LittleEndian.Uint64(head[8:])))
-		if err != nil {
+		switch {
+		case err == nil:
+		case len(errs) < maxErrors:
 			errs = append(errs, err)
+		default:
+			more++
 		}
 	}
 }

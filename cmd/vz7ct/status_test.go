@@ -60,5 +60,5 @@ func TestStatusOfBadJournals(t *testing.T) {
 		t.Errorf("status = %d, want 1", status)
 	}
 	has(t, "status", out, "dead: job dead.1")
-	has(t, "status", log, "error: journal x.journal: format 99")
+	has(t, "status", log, "error: journal x.journal: line 1: format 99")
 }

@@ -63,6 +63,22 @@ func Name(name string) string { return escape(name, `\n`, `\\`) }
 // a line end is indented, so that it does not pass for a message of its own.
 func Message(s string) string { return escape(s, "\n    ", `\`) }
 
+// Shell writes a word so that a shell, bash, takes it for that word: for commands
+// that people copy out of a message.
+func Shell(word string) string {
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("@%+=:,./_{}-", r)
+	}
+	switch printable := Name(word); {
+	case word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }):
+		return word
+	case printable == word:
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	default:
+		return "$'" + strings.ReplaceAll(printable, "'", `\'`) + "'"
+	}
+}
+
 // escape writes s with its line ends and backslashes replaced, and all else that
 // does not print.
 func escape(s, newline, backslash string) string {

@@ -3,6 +3,8 @@
 package text
 
 import (
+	"errors"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -85,12 +87,29 @@ func TestMessage(t *testing.T) {
 	}
 }
 
+// What is written is one word to a shell, and that word.
+func TestShell(t *testing.T) {
+	words := []string{"/vz/private/{4b16639b}/root.hds", "", "two words", "it's", `back\slash`, "a;rm -rf /", "$HOME `id` $(id)", "two\nlines", "\x1b'\\", "K\xdc", "Käse", "*", "~"}
+	for _, w := range words {
+		out, err := exec.Command("bash", "-c", "printf %s "+Shell(w)).Output()
+		if errors.Is(err, exec.ErrNotFound) {
+			t.Skip("no bash here")
+		}
+		if string(out) != w || err != nil || strings.ContainsAny(Shell(w), "\n\x1b") {
+			t.Errorf("Shell(%q) = %s, to bash %q, %v", w, Shell(w), out, err)
+		}
+	}
+}
+
 // Nothing that a terminal or a log acts on comes through.
 func FuzzName(f *testing.F) {
 	f.Add("K\xdcBLER\n\x1b[31m")
 	f.Add("\u202e\ufffd\\")
 	f.Fuzz(func(t *testing.T, s string) {
 		name, message := Name(s), Message(s)
+		if strings.ContainsFunc(Shell(s), func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("Shell(%q) = %q", s, Shell(s))
+		}
 		for _, r := range name {
 			if !unicode.IsPrint(r) {
 				t.Errorf("Name(%q) = %q", s, name)

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -100,7 +99,7 @@ func look(path string) (Entry, error) {
 	if err != nil && !live {
 		return Entry{}, err
 	}
-	data, err := io.ReadAll(f)
+	data, err := contentOf(f)
 	if err != nil {
 		return Entry{}, err
 	}

@@ -34,7 +34,7 @@ func content(t *testing.T, dir string) string {
 func TestListLiveAndDead(t *testing.T) {
 	dir := t.TempDir()
 	j := create(t, dir)
-	intend(t, j, Step{Do: MadeDir, Dir: "/m"}, Step{Do: MadeSnapshot, Descriptor: "d", Snapshot: "s"})
+	intend(t, j, Step{Do: MadeDir, Dir: "/m"}, Step{Do: MadeSnapshot, Descriptor: "/d/DiskDescriptor.xml", Snapshot: "s"})
 	if err := j.UndoOnly(func(s Step) bool { return s.Do == MadeDir }, func(Step) error { return nil }); err != nil {
 		t.Fatal(err)
 	}

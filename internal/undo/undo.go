@@ -169,6 +169,9 @@ func (j *Journal) Lock() *os.File {
 // Intend records that s is about to be taken. When it returns, the record is on
 // disk; only then may the step be taken.
 func (j *Journal) Intend(s Step) error {
+	if err := s.judge(); err != nil {
+		return fmt.Errorf("journal %s: %w", j.file.Name(), err)
+	}
 	j.last++
 	s.ID = j.last
 	if err := j.write(record{Step: &s}); err != nil {
@@ -286,7 +289,7 @@ func (j *Journal) write(r record) error {
 // read fills j from the file. A last line that was cut short is no error: its
 // step was never taken.
 func (j *Journal) read() error {
-	data, err := os.ReadFile(j.file.Name())
+	data, err := contentOf(j.file)
 	if err != nil {
 		return err
 	}
@@ -300,30 +303,78 @@ func (j *Journal) read() error {
 	return j.parse(whole)
 }
 
-// parse fills j from the whole lines of a file.
+// maxSize bounds a journal: a job has a few steps for each of its disks.
+const maxSize = 16 << 20
+
+// contentOf reads a whole journal.
+func contentOf(f *os.File) ([]byte, error) {
+	data, err := io.ReadAll(io.NewSectionReader(f, 0, maxSize+1))
+	if err == nil && len(data) > maxSize {
+		err = fmt.Errorf("is larger than %d bytes", maxSize)
+	}
+	return data, err
+}
+
+// parse fills j from the whole lines of a file. What this package would not have
+// written is an error: whoever undoes it does so as root.
 func (j *Journal) parse(whole []byte) error {
+	if len(whole) == 0 {
+		return nil // its job died before it had begun
+	}
 	for n, line := range strings.Split(strings.TrimSuffix(string(whole), "\n"), "\n") {
-		if line == "" {
-			continue
-		}
 		var r record
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
+		err := json.Unmarshal([]byte(line), &r)
+		if err == nil {
+			err = j.take(r, n == 0)
+		}
+		if err != nil {
 			return fmt.Errorf("line %d: %w", n+1, err)
 		}
-		switch {
-		case r.Head != nil:
-			j.Head = *r.Head
-		case r.Step != nil:
-			j.pending = append(j.pending, *r.Step)
-			j.last = max(j.last, r.Step.ID)
-		case r.Undone != 0:
-			j.drop(r.Undone)
-		case r.Ended:
-			j.ended = true
+	}
+	return nil
+}
+
+// take adds what one line says.
+func (j *Journal) take(r record, first bool) error {
+	switch {
+	case first != (r.Head != nil):
+		return errors.New("a head that is not at the beginning, or a beginning without one")
+	case first && r.Head.Version != version:
+		return fmt.Errorf("format %d, known is %d", r.Head.Version, version)
+	case first:
+		j.Head = *r.Head
+	case r.Step != nil:
+		if r.Step.ID <= j.last {
+			return fmt.Errorf("step %d behind step %d", r.Step.ID, j.last)
+		}
+		if err := r.Step.judge(); err != nil {
+			return fmt.Errorf("step %d, %q: %w", r.Step.ID, r.Step.Do, err)
+		}
+		j.pending = append(j.pending, *r.Step)
+		j.last = r.Step.ID
+	case r.Undone != 0:
+		j.drop(r.Undone)
+	case r.Ended:
+		j.ended = true
+	default:
+		return errors.New("neither a step nor the undoing of one")
+	}
+	return nil
+}
+
+// judge refuses a step whose paths are not what a job writes: absolute, clean, and
+// not the root. Which places they may be in is known where the step is taken back.
+func (s Step) judge() error {
+	for what, path := range map[string]string{"directory": s.Dir, "descriptor": s.Descriptor} {
+		if path == "" {
+			continue
+		}
+		if !filepath.IsAbs(path) || filepath.Clean(path) != path || path == "/" || strings.ContainsRune(path, 0) {
+			return fmt.Errorf("%s %q is no clean absolute path", what, path)
 		}
 	}
-	if len(whole) > 0 && j.Head.Version != version {
-		return fmt.Errorf("format %d, known is %d", j.Head.Version, version)
+	if s.Descriptor != "" && filepath.Base(s.Descriptor) != "DiskDescriptor.xml" {
+		return fmt.Errorf("%q is no descriptor of a disk", s.Descriptor)
 	}
 	return nil
 }

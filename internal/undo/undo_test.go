@@ -39,7 +39,7 @@ func die(j *Journal) { j.shut() }
 func TestUndoNewestFirstAndRemove(t *testing.T) {
 	dir := t.TempDir()
 	j := create(t, dir)
-	intend(t, j, Step{Do: MadeDir, Dir: "/m"}, Step{Do: MadeSnapshot, Descriptor: "d", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "d", Dir: "/m"})
+	intend(t, j, Step{Do: MadeDir, Dir: "/m"}, Step{Do: MadeSnapshot, Descriptor: "/d/DiskDescriptor.xml", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "/d/DiskDescriptor.xml", Dir: "/m"})
 	var got []Kind
 	if err := j.Undo(func(s Step) error { got = append(got, s.Do); return nil }); err != nil {
 		t.Fatal(err)
@@ -60,13 +60,13 @@ func TestFailedUndoStaysAndBlocksItsDisk(t *testing.T) {
 	dir := t.TempDir()
 	j := create(t, dir)
 	intend(t, j,
-		Step{Do: MadeSnapshot, Descriptor: "a", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "a", Dir: "/a"},
-		Step{Do: MadeSnapshot, Descriptor: "b", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "b", Dir: "/b"})
+		Step{Do: MadeSnapshot, Descriptor: "/a/DiskDescriptor.xml", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "/a/DiskDescriptor.xml", Dir: "/a"},
+		Step{Do: MadeSnapshot, Descriptor: "/b/DiskDescriptor.xml", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "/b/DiskDescriptor.xml", Dir: "/b"})
 	busy := errors.New("busy")
 	var tried []string
 	err := j.Undo(func(s Step) error {
-		tried = append(tried, string(s.Do)+s.Descriptor)
-		if s.Do == Mounted && s.Descriptor == "a" {
+		tried = append(tried, string(s.Do)+filepath.Base(filepath.Dir(s.Descriptor)))
+		if s.Do == Mounted && s.Descriptor == "/a/DiskDescriptor.xml" {
 			return busy
 		}
 		return nil
@@ -108,7 +108,7 @@ func TestSweepLeavesLiveJobsAlone(t *testing.T) {
 func TestJournalCutShort(t *testing.T) {
 	whole := t.TempDir()
 	j := create(t, whole)
-	intend(t, j, Step{Do: MadeDir, Dir: "/m"}, Step{Do: MadeSnapshot, Descriptor: "d", Snapshot: "s"})
+	intend(t, j, Step{Do: MadeDir, Dir: "/m"}, Step{Do: MadeSnapshot, Descriptor: "/d/DiskDescriptor.xml", Snapshot: "s"})
 	data, err := os.ReadFile(j.Path())
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestForeignAndBrokenJournals(t *testing.T) {
 func TestForgetKeepsTheRest(t *testing.T) {
 	dir := t.TempDir()
 	j := create(t, dir)
-	intend(t, j, Step{Do: MadeTree, Dir: "/vz/private/x"}, Step{Do: Mounted, Descriptor: "d", Dir: "/m"})
+	intend(t, j, Step{Do: MadeTree, Dir: "/vz/private/x"}, Step{Do: Mounted, Descriptor: "/d/DiskDescriptor.xml", Dir: "/m"})
 	if err := j.Forget(func(s Step) bool { return s.Do == MadeTree }); err != nil {
 		t.Fatal(err)
 	}

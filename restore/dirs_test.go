@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What goes wrong with very many directories is told of some: the list of a tenant's
+// directories has no bounds.
+func TestErrorsAreBounded(t *testing.T) {
+	d, err := newDirectories(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	const n = 5000
+	for i := range n {
+		if err := d.add(fmt.Sprintf("d%d", i), int64(i), -int64(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := 0
+	err = d.each(func(path string, atime, mtime int64) error {
+		if path != fmt.Sprintf("d%d", seen) || atime != int64(seen) || mtime != -int64(seen) {
+			t.Errorf("directory %d is %s %d %d", seen, path, atime, mtime)
+		}
+		seen++
+		return errors.New("bad")
+	})
+	if got := strings.Count(fmt.Sprint(err), "bad"); seen != n || got != maxErrors || !strings.Contains(err.Error(), fmt.Sprintf("and of %d more directories", n-maxErrors)) {
+		t.Errorf("each = %d directories, %d errors: %.100v", seen, got, err)
+	}
+}
+
+// A path that is taken stays below the root, whoever reads it.
+func FuzzSplit(f *testing.F) {
+	for _, p := range []string{"", "a/b", "../x", "a/../../b", "/abs", "a//b", "a/", ".", "a\x00b", "\xff/\n", strings.Repeat("a/", 5000) + "a"} {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, p string) {
+		parts, err := split(p)
+		if err != nil {
+			if !errors.Is(err, ErrOutside) {
+				t.Errorf("split(%q) = %v", p, err)
+			}
+			return
+		}
+		at := filepath.Join(append([]string{"/root"}, parts...)...)
+		if strings.Join(parts, "/") != p || at != filepath.Clean("/root/"+p) || at != "/root" && !strings.HasPrefix(at, "/root/") {
+			t.Errorf("split(%q) = %q", p, parts)
+		}
+	})
+}
