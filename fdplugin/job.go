@@ -168,6 +168,9 @@ func (j *Job) AddOptions(s string) { j.layers.add(s) }
 // SetLevel takes the daemon's letter of the job's level.
 func (j *Job) SetLevel(level byte) { j.level = level }
 
+// maxObjects is how many containers one restore can be of.
+const maxObjects = 1024
+
 // AddObject takes a restore object that the job with the number given has made.
 // Objects of other plugins are ignored.
 func (j *Job) AddObject(name string, jobID int, data []byte) {
@@ -178,7 +181,11 @@ func (j *Job) AddObject(name string, jobID int, data []byte) {
 	if err != nil {
 		// Seen with Bacula 9.6.7 on an SQLite catalogue, which delivers zeros. The
 		// manifest among the files serves as well.
-		j.Log.Infof("restore object %s is not used: %v; the manifest among the files takes its place", name, err)
+		j.Log.Infof("restore object %s is not used: %v; the manifest among the files takes its place", text.Name(name), err)
+		return
+	}
+	if j.objects[m.UUID] == nil && len(j.objects) == maxObjects {
+		j.Log.Infof("restore object %s is not used: there are more than %d containers", text.Name(name), maxObjects)
 		return
 	}
 	m.jobID = jobID

@@ -35,9 +35,9 @@ type manifest struct {
 	NameBytes []byte `json:"name_bytes,omitempty"`
 	State     string `json:"state"`
 	// Private and Root are the real paths at the time of the backup.
-	Private string         `json:"private"`
-	Root    string         `json:"root"`
-	Disks   []manifestDisk `json:"disks"`
+	Private string        `json:"private"`
+	Root    string        `json:"root"`
+	Disks   manifestDisks `json:"disks"`
 	// Config is ve.conf, for a restore that does not select it.
 	Config []byte `json:"ve_conf"`
 
@@ -71,26 +71,30 @@ type manifestDisk struct {
 }
 
 // names are the fields that may hold any byte, which JSON cannot.
-func (d *manifestDisk) names() map[string]*string {
-	return map[string]*string{"mount": &d.Mount, "catalogue": &d.Catalogue, "image": &d.Image}
+func (d *manifestDisk) names() [3]*string { return [3]*string{&d.Mount, &d.Catalogue, &d.Image} }
+
+// nameBytes holds those of the names that are no text.
+type nameBytes struct {
+	Mount     []byte `json:"mount,omitempty"`
+	Catalogue []byte `json:"catalogue,omitempty"`
+	Image     []byte `json:"image,omitempty"`
 }
 
-// diskRecord is a disk in the manifest. Bytes holds the names that are no text.
+func (b *nameBytes) all() [3]*[]byte { return [3]*[]byte{&b.Mount, &b.Catalogue, &b.Image} }
+
+// diskRecord is a disk in the manifest.
 type diskRecord struct {
 	plainDisk
-	Bytes map[string][]byte `json:"bytes,omitempty"`
+	Bytes *nameBytes `json:"bytes,omitempty"`
 }
 
 type plainDisk manifestDisk
 
 func (d manifestDisk) MarshalJSON() ([]byte, error) {
-	r := diskRecord{plainDisk: plainDisk(d)}
-	for key, name := range d.names() {
+	r, b := diskRecord{plainDisk: plainDisk(d)}, nameBytes{}
+	for i, name := range d.names() {
 		if !utf8.ValidString(*name) {
-			if r.Bytes == nil {
-				r.Bytes = map[string][]byte{}
-			}
-			r.Bytes[key] = []byte(*name)
+			*b.all()[i], r.Bytes = []byte(*name), &b
 		}
 	}
 	return json.Marshal(r)
@@ -102,10 +106,41 @@ func (d *manifestDisk) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	*d = manifestDisk(r.plainDisk)
-	for key, name := range d.names() {
-		if b, ok := r.Bytes[key]; ok {
-			*name = string(b)
+	if r.Bytes == nil {
+		return nil
+	}
+	for i, b := range r.Bytes.all() {
+		if len(*b) > 0 {
+			*d.names()[i] = string(*b)
 		}
+	}
+	return nil
+}
+
+// manifestDisks are the disks of a container. Of a list that is too long no more is
+// read than it takes to know that: a disk of three bytes takes some hundred in memory.
+type manifestDisks []manifestDisk
+
+func (m *manifestDisks) UnmarshalJSON(data []byte) error {
+	*m = nil
+	r := json.NewDecoder(bytes.NewReader(data))
+	switch t, err := r.Token(); {
+	case err != nil:
+		return err
+	case t == nil:
+		return nil
+	case t != json.Delim('['):
+		return errors.New("disks are no list")
+	}
+	for r.More() {
+		if len(*m) == maxDisks {
+			return fmt.Errorf("more than %d disks", maxDisks)
+		}
+		var d manifestDisk
+		if err := r.Decode(&d); err != nil {
+			return err
+		}
+		*m = append(*m, d)
 	}
 	return nil
 }
@@ -122,6 +157,9 @@ func (m *manifest) encode() ([]byte, error) {
 	m.Format = manifestFormat
 	m.keepName()
 	data, err := json.MarshalIndent(m, "", "  ")
+	if err == nil && len(data) >= maxManifest {
+		err = fmt.Errorf("it has %d bytes, a restore takes %d: the container's configuration is too large", len(data), maxManifest)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("write manifest: %w", err)
 	}
@@ -225,9 +263,16 @@ func decodeManifest(data []byte) (*manifest, error) {
 	if len(m.Disks) == 0 || len(m.Disks) > maxDisks {
 		return nil, fmt.Errorf("manifest: %d disks", len(m.Disks))
 	}
+	seen := map[string]bool{}
 	for _, d := range m.Disks {
 		if err := d.judge(); err != nil {
 			return nil, fmt.Errorf("manifest: disk %q: %w", d.UUID, err)
+		}
+		for _, what := range []string{"uuid " + d.UUID, "catalogue prefix " + d.Catalogue, "image " + d.Image} {
+			if seen[what] {
+				return nil, fmt.Errorf("manifest: disk %q: another one has the %q", d.UUID, what)
+			}
+			seen[what] = true
 		}
 	}
 	return &m, nil
@@ -241,8 +286,10 @@ func (d manifestDisk) judge() error {
 		return fmt.Errorf("mount point %q", d.Mount)
 	case d.Catalogue != "" && !relative(d.Catalogue):
 		return fmt.Errorf("catalogue prefix %q", d.Catalogue)
-	case d.Image == "" || !filepath.IsAbs(d.Image) && !relative(d.Image):
+	case !imagePath(d.Image):
 		return fmt.Errorf("image %q", d.Image)
+	case d.UsedBytes > 1<<60:
+		return fmt.Errorf("%d bytes in use", d.UsedBytes)
 	case d.Size == 0 || d.Size > 1<<40:
 		return fmt.Errorf("size of %d sectors", d.Size)
 	case d.Cluster > 1<<17 || d.Cluster&(d.Cluster-1) != 0:
@@ -251,6 +298,16 @@ func (d manifestDisk) judge() error {
 		return fmt.Errorf("image version %d", d.Version)
 	}
 	return nil
+}
+
+// imagePath reports whether p can be that of an image: a file in a directory of its
+// own, which is none of ours.
+func imagePath(p string) bool {
+	if filepath.IsAbs(p) {
+		return filepath.Clean(p) == p && filepath.Dir(p) != "/" && p != "/" && !strings.ContainsRune(p, 0)
+	}
+	first, _, deep := strings.Cut(p, "/")
+	return relative(p) && deep && first != ownFolder && first != markName
 }
 
 // relative reports whether p is a clean path that stays below where it begins.

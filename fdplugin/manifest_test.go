@@ -43,15 +43,20 @@ func TestManifestComesBack(t *testing.T) {
 	}
 }
 
+// another returns a disk like d, in another place.
+func another(d manifestDisk) manifestDisk {
+	d.UUID, _ = newUUID()
+	d.Mount, d.Catalogue, d.Image = "/"+d.UUID[:2]+d.Catalogue, d.UUID[:2]+d.Catalogue, "/p/"+d.UUID[:2]+"/root.hds"
+	return d
+}
+
 // A restore object is short enough for Bacula 9.6 not to compress it, which it
 // cannot undo, and holds no byte that a catalogue could change.
 func TestObjectComesBack(t *testing.T) {
 	for disks, wantPacked := range map[int]bool{1: false, 2: false, 3: true, 8: true} {
 		m := webManifest()
 		for len(m.Disks) < disks {
-			d := m.Disks[1]
-			d.UUID, _ = newUUID()
-			m.Disks = append(m.Disks, d)
+			m.Disks = append(m.Disks, another(m.Disks[1]))
 		}
 		m.Disks = m.Disks[:disks]
 		// So long that it cannot be packed into what Bacula takes.
@@ -103,7 +108,7 @@ func TestHostileManifests(t *testing.T) {
 		"absolute ctid":      {func(m *manifest) { m.CTID = "/etc" }, "no container id"},
 		"NUL in ctid":        {func(m *manifest) { m.CTID = "a\x00b" }, "no container id"},
 		"no disks":           {func(m *manifest) { m.Disks = nil }, "0 disks"},
-		"too many disks":     {func(m *manifest) { m.Disks = slices.Repeat(m.Disks[:1], maxDisks+1) }, "1025 disks"},
+		"too many disks":     {func(m *manifest) { m.Disks = slices.Repeat(m.Disks[:1], maxDisks+1) }, "more than 1024 disks"},
 		"disk uuid":          {func(m *manifest) { m.Disks[1].UUID = "x/../y" }, "no UUID"},
 		"disk uuid capitals": {func(m *manifest) { m.Disks[1].UUID = strings.ToUpper(dataID) }, "no UUID"},
 		"relative mount":     {func(m *manifest) { m.Disks[1].Mount = "data" }, `mount point "data"`},
@@ -115,6 +120,16 @@ func TestHostileManifests(t *testing.T) {
 		"no image":           {func(m *manifest) { m.Disks[1].Image = "" }, `image ""`},
 		"image ..":           {func(m *manifest) { m.Disks[0].Image = "../other/root.hdd/root.hds" }, "image"},
 		"image inside ..":    {func(m *manifest) { m.Disks[0].Image = "a/../../b" }, "image"},
+		"absolute unclean":   {func(m *manifest) { m.Disks[1].Image = "/pool/../etc/x" }, "image"},
+		"image at the root":  {func(m *manifest) { m.Disks[1].Image = "/root.hds" }, "image"},
+		"root as image":      {func(m *manifest) { m.Disks[1].Image = "/" }, "image"},
+		"image without dir":  {func(m *manifest) { m.Disks[0].Image = "root.hds" }, "image"},
+		"image in our place": {func(m *manifest) { m.Disks[0].Image = ".vz7ct/root.hds" }, "image"},
+		"image below mark":   {func(m *manifest) { m.Disks[0].Image = markName + "/root.hds" }, "image"},
+		"two with one uuid":  {func(m *manifest) { m.Disks[1].UUID = m.Disks[0].UUID }, `another one has the "uuid `},
+		"two with one image": {func(m *manifest) { m.Disks[1].Image = m.Disks[0].Image }, `another one has the "image root.hdd/root.hds"`},
+		"two at one place":   {func(m *manifest) { m.Disks[1].Catalogue = "" }, `another one has the "catalogue prefix "`},
+		"more than there is": {func(m *manifest) { m.Disks[1].UsedBytes = 1 << 63 }, "bytes in use"},
 		"NUL in image":       {func(m *manifest) { m.Disks[0].Image = "a\x00" }, "image"},
 		"size 0":             {func(m *manifest) { m.Disks[0].Size = 0 }, "size of 0 sectors"},
 		"size of exabytes":   {func(m *manifest) { m.Disks[0].Size = 1 << 50 }, "sectors"},
@@ -145,8 +160,7 @@ func pack(data []byte) []byte {
 func TestBrokenObjects(t *testing.T) {
 	m := webManifest()
 	for range 5 {
-		m.Disks = append(m.Disks, m.Disks[1])
-		m.Disks[len(m.Disks)-1].UUID, _ = newUUID()
+		m.Disks = append(m.Disks, another(m.Disks[1]))
 	}
 	whole, err := m.encodeObject(MaxObject)
 	must(t, err)
@@ -281,7 +295,7 @@ func FuzzDecodeObject(f *testing.F) {
 // A mount point may hold any byte, and JSON may not.
 func TestManifestKeepsNamesThatAreNoText(t *testing.T) {
 	want := webManifest()
-	want.Disks = append(want.Disks, want.Disks[0])
+	want.Disks = append(want.Disks, another(want.Disks[0]))
 	d := &want.Disks[len(want.Disks)-1]
 	d.Mount, d.Catalogue, d.Image = "/caf\xe9", "caf\xe9", "\xff\xfe.hdd/root.hds"
 	data, err := want.encode()

@@ -155,10 +155,12 @@ func (c Client) UnmountWritable(ctx context.Context, descriptor, dir string) err
 // then it is not what a lost mount of ours has left.
 func mountedSomewhere(device string) bool {
 	b, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return true
-	}
-	for line := range strings.SplitSeq(string(b), "\n") {
+	return err != nil || mountedIn(string(b), device)
+}
+
+// mountedIn looks for the device in a mountinfo (proc(5)).
+func mountedIn(info, device string) bool {
+	for line := range strings.SplitSeq(info, "\n") {
 		_, tail, _ := strings.Cut(line, " - ")
 		f := strings.Fields(tail)
 		if len(f) < 2 {

@@ -14,9 +14,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/regular"
 )
 
 const (
@@ -96,7 +99,7 @@ type store struct {
 
 // Read reads and checks a descriptor.
 func Read(path string) (*Disk, error) {
-	f, err := os.Open(path)
+	f, err := regular.Follow(path)
 	if err != nil {
 		return nil, fmt.Errorf("read descriptor: %w", err)
 	}
@@ -171,12 +174,17 @@ func (d *Disk) consistent() error {
 	case len(d.Images) != len(d.Shots):
 		return fmt.Errorf("%d images, but %d snapshots", len(d.Images), len(d.Shots))
 	}
-	seen := map[string]bool{}
+	seen, files := map[string]bool{}, map[string]bool{}
 	for _, i := range d.Images {
-		if i.GUID == "" || seen[i.GUID] {
+		switch {
+		case i.GUID == "" || seen[i.GUID]:
 			return fmt.Errorf("image GUID %q is empty or there twice", i.GUID)
+		case files[i.File]:
+			return fmt.Errorf("image %q is there twice", i.File)
+		case len(i.File) >= unix.PathMax:
+			return fmt.Errorf("image with a name of %d bytes", len(i.File))
 		}
-		seen[i.GUID] = true
+		seen[i.GUID], files[i.File] = true, true
 	}
 	for _, s := range d.Shots {
 		if !seen[s.GUID] {

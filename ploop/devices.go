@@ -45,10 +45,11 @@ func (c Client) Devices(ctx context.Context) ([]Device, error) {
 // parseDevice reads a line of `ploop list`: the device's name, the base image and
 // perhaps the component. In release 9 there are tabs between them; in Virtuozzo 7
 // it is printed as "%-12s %s %s %s", the third one empty (tools/ploop.c of
-// vz7-u22). Paths may have blanks.
+// vz7-u22). Paths may have blanks. What is no such line, a warning perhaps, which the
+// tool prints there too, tells of no device.
 func parseDevice(line string) (Device, bool) {
 	at := strings.IndexAny(line, " \t")
-	if at <= 0 {
+	if at <= 0 || !deviceName(line[:at]) {
 		return Device{}, false
 	}
 	d := Device{Name: line[:at]}
@@ -64,7 +65,12 @@ func parseDevice(line string) (Device, bool) {
 		d.Image = rest
 	}
 	d.Image, d.Component = strings.TrimRight(d.Image, " \t\r"), strings.Trim(d.Component, " \t\r")
-	return d, d.Image != ""
+	return d, strings.HasPrefix(d.Image, "/")
+}
+
+// deviceName reports whether a word can be the name of a device, and is no path.
+func deviceName(word string) bool {
+	return strings.Trim(word, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
 }
 
 // find returns the file in /dev of the device that matches, "" if none does.
@@ -78,7 +84,7 @@ func (c Client) find(ctx context.Context, match func(Device) bool) (string, erro
 			continue
 		}
 		for _, dir := range []string{"/dev", "/dev/mapper"} {
-			if p := filepath.Join(dir, filepath.Base(d.Name)); exists(p) {
+			if p := filepath.Join(dir, d.Name); exists(p) {
 				return p, nil
 			}
 		}

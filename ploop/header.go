@@ -6,7 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"os"
+
+	"github.com/bareos-contrib/vz7ct/internal/regular"
 )
 
 // Header is what an image file says of itself (ploop1_image.h of OpenVZ/ploop:
@@ -32,7 +33,7 @@ const headerSize = 64
 
 // ReadHeader reads the header of an expanding or preallocated image.
 func ReadHeader(path string) (Header, error) {
-	f, err := os.Open(path)
+	f, err := regular.Follow(path)
 	if err != nil {
 		return Header{}, fmt.Errorf("read image header: %w", err)
 	}
@@ -41,6 +42,15 @@ func ReadHeader(path string) (Header, error) {
 	if _, err := io.ReadFull(f, b[:]); err != nil {
 		return Header{}, fmt.Errorf("read image header %s: %w", path, err)
 	}
+	h, ok := parseHeader(b[:])
+	if !ok {
+		return Header{}, fmt.Errorf("%s is no ploop image", path)
+	}
+	return h, nil
+}
+
+// parseHeader reads the first 64 bytes of an image.
+func parseHeader(b []byte) (Header, bool) {
 	h := Header{
 		Cluster: binary.LittleEndian.Uint32(b[28:]),
 		InUse:   binary.LittleEndian.Uint32(b[44:]) == inUse,
@@ -51,7 +61,7 @@ func ReadHeader(path string) (Header, error) {
 	case signature2:
 		h.Version = 2
 	default:
-		return Header{}, fmt.Errorf("%s is no ploop image", path)
+		return Header{}, false
 	}
-	return h, nil
+	return h, true
 }
