@@ -269,7 +269,7 @@ func fullAt(t *testing.T, size int64) (back func()) {
 func TestUndoWhereNothingCanBeRecorded(t *testing.T) {
 	dir := t.TempDir()
 	j := create(t, dir)
-	intend(t, j, Step{Do: MadeTree, Dir: "/p"}, Step{Do: MadeSnapshot, Descriptor: "/p/a", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "/p/a", Dir: "/a"})
+	intend(t, j, Step{Do: MadeTree, Dir: "/p"}, Step{Do: MadeSnapshot, Descriptor: "/p/a/DiskDescriptor.xml", Snapshot: "s"}, Step{Do: Mounted, Descriptor: "/p/a/DiskDescriptor.xml", Dir: "/a"})
 	size, err := j.file.Stat()
 	if err != nil {
 		t.Fatal(err)
