@@ -52,7 +52,8 @@ func (a app) wait(c fdplugin.Cleaner) int {
 	// A job that starts it in the background lets nobody read what it says.
 	a.log.Logger.SetOutput(io.MultiWriter(a.syslog, a.stderr))
 	c.SkipBusy = true
-	for end := a.now().Add(waitLimit); ; a.rest() {
+	for end := a.now().Add(waitLimit); ; {
+		busy := a.busy() // before the sweep: a tool may end in its midst
 		left, ok := a.sweep(c, false)
 		switch {
 		case left == 0 && ok:
@@ -65,13 +66,13 @@ func (a app) wait(c fdplugin.Cleaner) int {
 			return failed
 		}
 		a.log.Infof("%d job(s) have left something: tried again every %s, for %s at most", left, text.Duration(waitPause), text.Duration(waitLimit))
+		a.rest(busy)
 	}
 }
 
-// rest pauses until the next sweep. That a tool of a dead job ends is a reason for
-// one at once.
-func (a app) rest() {
-	before := a.busy()
+// rest pauses until the next sweep. That a tool of a dead job has ended, of which
+// there were some before the last one, is a reason for one at once.
+func (a app) rest(before int) {
 	for slept := time.Duration(0); slept < waitPause && a.busy() >= before; slept += time.Second {
 		a.pause(time.Second)
 	}
