@@ -161,9 +161,11 @@ func canBeSaved(c prlctl.Container) error {
 // safe checks that a snapshot of each disk loses nothing, before the first is made.
 func (b *backup) safe() error {
 	stuck := map[string]error{}
+	c := b.job.cleaner()
+	c.alone = true
 	for _, v := range b.volumes {
 		// Of disks outside of private areas the sweep does not know.
-		if err := b.job.cleaner().strangers(b.job.ctx, false, stuck, filepath.Dir(v.disk.Descriptor)); err != nil {
+		if err := c.strangers(b.job.ctx, false, stuck, filepath.Dir(v.disk.Descriptor)); err != nil {
 			return err
 		}
 		if err := b.job.stuck[v.disk.Descriptor]; err != nil {

@@ -142,6 +142,28 @@ func unrecord(descriptor, snapshot string) error {
 	return nil
 }
 
+// claim locks a record that is there; it makes none, as a lock's file is made: an empty
+// record would keep jobs from the disk. It returns a *lock.HeldError if the record's
+// job lives, or somebody takes its snapshot back.
+func (r record) claim() (*os.File, error) {
+	f, err := os.OpenFile(r.path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = &lock.HeldError{Path: r.path, By: "job " + text.Name(r.Job) + " on node " + text.Name(r.Node) + ", or by somebody who takes its snapshot back"}
+	}
+	if err == nil && !exists(r.path) {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
 // strangers takes back snapshots whose records lie beside images that this node
 // has, and whose journals it has not: the job was one of another node, or the
 // journals were lost. dirs are directories of disks, as patterns.
@@ -173,15 +195,15 @@ func (c Cleaner) stranger(ctx context.Context, dry bool, r record, stuck map[str
 	if exists(filepath.Join(c.Node.State, "journal", r.Journal+undo.Suffix)) {
 		return nil // it is that journal's matter
 	}
-	h, err := lock.Exclusive(r.path, false)
+	f, err := r.claim()
 	var live *lock.HeldError
-	if errors.As(err, &live) || errors.Is(err, os.ErrNotExist) {
+	if errors.As(err, &live) && !c.alone || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer h.Release()
+	defer f.Close()
 	known, err := c.registered(ctx, r.Container)
 	if err != nil || !known {
 		return err // of a container of another node, live perhaps, on shared storage
@@ -217,7 +239,7 @@ func (c Cleaner) stranger(ctx context.Context, dry bool, r record, stuck map[str
 		_ = block(stuck, steps, errDry)
 		return nil
 	}
-	c.Node.keep(h.File())
+	c.Node.keep(f)
 	defer c.Node.keep(nil)
 	for _, s := range steps {
 		if err := c.undo(ctx, s); err != nil {

@@ -4,6 +4,7 @@ package fdplugin
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,6 +97,31 @@ func TestSnapshotOfAnotherNodeStays(t *testing.T) {
 			t.Errorf("%s: snapshots %v, mounts %v, records %q, said %q", name, n.shots, n.mounts, records(t, n), log.all("warning", "error"))
 		}
 		end()
+	}
+}
+
+// The state directory is lost while a job is at work: its journal and its locks are not
+// to be seen. Another job makes no snapshot over that one's.
+func TestNoSnapshotBesideThatOfAJobWithoutJournal(t *testing.T) {
+	n := webNode(t)
+	j, _ := n.job(t, bareos)
+	must(t, j.StartBackup(cmd))
+	must(t, os.Rename(n.path("state"), n.path("lost")))
+	calls := len(n.calls)
+	_, log, err := run(t, n, cmd)
+	if err == nil || !strings.Contains(log.all("fatal"), "is held by job job.1 on node ") || slices.Contains(n.calls[calls:], "snapshot") {
+		t.Errorf("job = %v, calls %q\n%s", err, n.calls[calls:], log.all("fatal"))
+	}
+	if len(n.shots) != 2 || len(records(t, n)) != 2 {
+		t.Errorf("of the job at work there are snapshots %v, records %q", n.shots, records(t, n))
+	}
+}
+
+// A record that its job removes just before it would be locked is not made anew.
+func TestClaimMakesNoRecord(t *testing.T) {
+	path := filepath.Join(t.TempDir(), recordPrefix+"x")
+	if _, err := (record{path: path}).claim(); !errors.Is(err, os.ErrNotExist) || exists(path) {
+		t.Errorf("claim = %v, a record is there: %v", err, exists(path))
 	}
 }
 

@@ -40,6 +40,9 @@ type Cleaner struct {
 	SkipBusy bool
 	// own, if set, tells the job's own container, which LetStart does not mean.
 	own func(prlctl.Container) bool
+	// alone: a job is about to make a snapshot, and nobody else may have one. It is an
+	// error if one is found.
+	alone bool
 	// merged, if set, is told how long a merge has taken.
 	merged func(time.Duration)
 	// toolWait is how long a tool is awaited, 0 as long as without the option.
