@@ -48,6 +48,12 @@ func (b *backup) settled(v *volume) error {
 func (b *backup) repair(v *volume, unsafe *ploop.UnsafeError) error {
 	j := b.job
 	descriptor := v.disk.Descriptor
+	if b.gaveWay {
+		// No start may come between; what else has changed, afterGivingWay looks at.
+		if err := j.lockContainer(b.opts, b.container.UUID, b.place.Lock); err != nil {
+			return err
+		}
+	}
 	if err := j.Node.keepDescriptor(descriptor, b.container.UUID, "repair"); err != nil {
 		return err
 	}

@@ -60,6 +60,32 @@ func TestWaitForAnotherBackup(t *testing.T) {
 	}
 }
 
+// He who was waited for has died in the midst of his merge: it is completed with
+// Virtuozzo's lock, which was given up for the wait.
+func TestRepairAfterTheWait(t *testing.T) {
+	n := webNode(t)
+	cutOff(t, n)
+	looks := 0
+	n.users = func() []string {
+		if looks++; looks == 1 {
+			return []string{"device ploop1 of ~prl_backup"}
+		}
+		return nil
+	}
+	n.repair = func(descriptor string) error {
+		if !exists(n.place.Lock) {
+			t.Error("the disk is repaired without Virtuozzo's lock")
+		}
+		return n.write(descriptor, "")
+	}
+	if _, log, err := run(t, n, cmd); err != nil || !slices.Contains(n.calls, "repair") {
+		t.Errorf("job = %v\n%s", err, log.all())
+	}
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
 func TestCutOffMergeIsRepaired(t *testing.T) {
 	n := webNode(t)
 	cutOff(t, n)
