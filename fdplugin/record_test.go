@@ -117,6 +117,50 @@ func TestNoSnapshotBesideThatOfAJobWithoutJournal(t *testing.T) {
 	}
 }
 
+// A container is moved on its node before what a dead job has left is taken back: the
+// journal names the old place, the record has gone to the new one.
+func TestContainerIsMovedAfterTheCrash(t *testing.T) {
+	whole := webNode(t)
+	if _, _, err := run(t, whole, cmd); err != nil {
+		t.Fatal(err)
+	}
+	for _, recorded := range []bool{true, false} {
+		n := webNode(t)
+		crashAt(t, n, slices.Index(whole.calls, "merge"))
+		old := n.place.Private
+		n.place.Private = n.path("private/" + webID + ".moved")
+		must(t, os.Rename(old, n.place.Private))
+		shots := map[string]string{}
+		for d, s := range n.shots {
+			shots[n.place.Private+strings.TrimPrefix(d, old)] = s
+		}
+		n.shots = shots
+		if !recorded { // the storage is not there just now, say
+			must(t, os.Rename(n.place.Private, n.path("away")))
+		}
+		j, log := n.job(t, bareos)
+		j.Node.Snapshots = missing{n}
+		_, err := j.cleaner().Sweep(context.Background(), false)
+		if recorded != (err == nil) {
+			t.Errorf("recorded %v: Sweep = %v\n%s", recorded, err, log.all())
+		}
+		if left := n.left(t); recorded != (len(left) == 0) {
+			t.Errorf("recorded %v: left behind: %q", recorded, left)
+		}
+	}
+}
+
+// missing are the snapshots of a node, with the error of ploop.Client.Merge for a disk
+// that is not there.
+type missing struct{ *fakeNode }
+
+func (m missing) Merge(ctx context.Context, descriptor, uuid string) error {
+	if _, err := os.Stat(descriptor); err != nil {
+		return err
+	}
+	return m.fakeNode.Merge(ctx, descriptor, uuid)
+}
+
 // A record that its job removes just before it would be locked is not made anew.
 func TestClaimMakesNoRecord(t *testing.T) {
 	path := filepath.Join(t.TempDir(), recordPrefix+"x")

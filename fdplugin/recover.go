@@ -346,13 +346,19 @@ func (c Cleaner) unmount(ctx context.Context, s undo.Step) error {
 }
 
 // destroyed reports whether the container of a step is not on this node any
-// more, its private area neither: its snapshot went with it.
+// more, its private area neither: its snapshot went with it. That of a container
+// which has its area elsewhere by now is its record's matter, which went there, too.
 func (c Cleaner) destroyed(ctx context.Context, s undo.Step) bool {
+	disk := filepath.Dir(s.Descriptor)
 	known, err := c.registered(ctx, s.Container)
-	if err != nil || known || s.Container == "" {
+	if err != nil || s.Container == "" || exists(filepath.Dir(disk)) {
 		return false
 	}
-	return !exists(filepath.Dir(filepath.Dir(s.Descriptor)))
+	if !known {
+		return true
+	}
+	place, err := c.Node.Containers.Describe(ctx, s.Container)
+	return err == nil && Recorded(filepath.Join(place.Private, filepath.Base(disk), filepath.Base(s.Descriptor)), s.Snapshot)
 }
 
 func (c Cleaner) registered(ctx context.Context, uuid string) (bool, error) {
