@@ -252,8 +252,11 @@ func (r Runner) wait(ctx context.Context, c Command, cmd *exec.Cmd, out output, 
 		limit = t.C
 	}
 	var reason error
+	var dying <-chan time.Time
 	for {
 		select {
+		case <-dying:
+			return fmt.Errorf("%w; it was killed, and has not ended within %s: it waits in the kernel", reason, dieWait)
 		case err := <-done:
 			if reason != nil {
 				return reason
@@ -270,15 +273,21 @@ func (r Runner) wait(ctx context.Context, c Command, cmd *exec.Cmd, out output, 
 		case <-limit:
 			reason = fmt.Errorf("%w of %s", ErrLimit, c.Limit)
 			killGroup(cmd)
+			dying = time.After(dieWait)
 		case <-cancelled:
 			if c.Changes {
 				return fmt.Errorf("after %s it %w", time.Since(begin).Round(time.Second), ErrLeft)
 			}
 			reason, cancelled = ctx.Err(), nil
 			killGroup(cmd)
+			dying = time.After(dieWait)
 		}
 	}
 }
+
+// dieWait is how long the end of a command that was killed is awaited. One that waits
+// in the kernel, for a device that hangs, does not end; it changes nothing.
+const dieWait = 10 * time.Second
 
 // killGroup ends a command that changes nothing, with all it has started.
 func killGroup(cmd *exec.Cmd) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -179,5 +180,29 @@ func TestCommandAsTyped(t *testing.T) {
 	c := Command{Path: "/usr/sbin/ploop", Args: []string{"mount", "-c", "it's", "/a b"}}
 	if got, want := c.String(), `ploop mount -c 'it'\''s' '/a b'`; got != want {
 		t.Errorf("String() = %q, want %q", got, want)
+	}
+}
+
+// A query that was killed and does not end, since it waits in the kernel, keeps
+// nobody waiting for ever.
+func TestKilledQueryThatDoesNotEnd(t *testing.T) {
+	for name, want := range map[string]error{"limit": ErrLimit, "cancel": context.Canceled} {
+		c := sh("sleep 60")
+		cmd := Runner{}.command(c)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			if name == "cancel" {
+				cancel()
+			}
+			never := make(chan error)
+			if err := (Runner{}).wait(ctx, c, cmd, &piped{lines: newLines()}, never); !errors.Is(err, want) {
+				t.Errorf("wait = %v, want %v", err, want)
+			}
+		})
+		_ = cmd.Wait() // it was killed, in truth
 	}
 }
