@@ -17,7 +17,6 @@ import (
 
 	"github.com/bareos-contrib/vz7ct/internal/freezer"
 	"github.com/bareos-contrib/vz7ct/internal/lock"
-	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/ploop"
@@ -49,161 +48,6 @@ type Cleaner struct {
 	toolWait time.Duration
 }
 
-// Sweep takes back what dead jobs have left on the node, or only tells of it if
-// dry is set. It returns the disks on which something is left, with the reason,
-// by descriptor, and all reasons together; no map if it could not even look. One
-// sweep is at work at a time, others wait: a disk that is just being taken care of
-// is not yet safe.
-func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, err error) {
-	if c.nothing() {
-		return map[string]error{}, nil
-	}
-	journals := filepath.Join(c.Node.State, "journal")
-	if !dry {
-		c.letGo(ctx, journals)
-	}
-	turn, err := lock.Wait(ctx, c.turnWait(), func(_ *lock.HeldError, waited time.Duration) {
-		c.Log.Infof("waiting for another one that takes back what a dead job has left, since %s", text.Duration(waited))
-	}, func() (*lock.Held, error) {
-		if _, err := c.Node.stateDir("."); err != nil {
-			return nil, err
-		}
-		return lock.Exclusive(filepath.Join(c.Node.State, "sweep"), true)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("leftovers of earlier jobs: %w", err)
-	}
-	defer turn.Release()
-	stuck = map[string]error{}
-	busy := c.settle(ctx, journals, dry || c.Boot || c.SkipBusy)
-	err = undo.Sweep(journals, func(dead *undo.Journal) error {
-		err := ctx.Err()
-		if err == nil {
-			err = c.takeBack(ctx, dead, dry)
-		}
-		switch {
-		case err != nil:
-			return block(stuck, dead.Pending(), err)
-		case dry:
-			_ = block(stuck, dead.Pending(), errDry)
-		}
-		return nil
-	})
-	for _, e := range busy {
-		if c.SkipBusy {
-			c.Log.Infof("left for later: what job %s (container %s) has left, on which a tool that it has started still works%s", e.Head.Job, e.Head.Container, processes(e.Commands()))
-			continue
-		}
-		err = errors.Join(err, block(stuck, e.Pending, fmt.Errorf("job %s (container %s) has ended, but a tool that it has started still runs%s: it is not ended by force, and nothing of the job is taken back before; journal %s",
-			e.Head.Job, e.Head.Container, processes(e.Commands()), e.Path)))
-	}
-	if c.Boot {
-		// A record beside the images is for later: prlctl says whose it is.
-	} else if areas, unknown := c.Node.Containers.Areas(); unknown != nil {
-		err = errors.Join(err, unknown)
-	} else {
-		err = errors.Join(err, c.strangers(ctx, dry, stuck, filepath.Join(areas, "*")))
-	}
-	if !dry {
-		c.Node.dropProgress()
-		removeDeadLocks(filepath.Join(c.Node.State, "locks"))
-	}
-	return stuck, err
-}
-
-// nothing reports whether there is nothing that a job may have left.
-func (c Cleaner) nothing() bool {
-	c.Node.dropProgress()
-	journals, err := os.ReadDir(filepath.Join(c.Node.State, "journal"))
-	if len(journals) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
-		return false
-	}
-	areas, err := c.Node.Containers.Areas()
-	if err != nil {
-		return errors.Is(err, os.ErrNotExist) // this is no node of containers
-	}
-	records, err := filepath.Glob(filepath.Join(areas, "*", recordPrefix+"*"))
-	return err == nil && len(records) == 0
-}
-
-// errDry is why something is left after a sweep that only tells.
-var errDry = errors.New("nothing is taken back in a dry run")
-
-// settleTries is how often a sweep looks whether the tools of a dead job have ended.
-const settleTries = 120
-
-// settle waits for tools that dead jobs have started and that still run. It returns
-// the journals of those that do not come to an end soon.
-func (c Cleaner) settle(ctx context.Context, journals string, once bool) []undo.Entry {
-	for n := 0; ; n++ {
-		list, _ := undo.List(journals) // what cannot be read, undo.Sweep reports
-		list = slices.DeleteFunc(list, func(e undo.Entry) bool { return !e.Live || !e.Ended })
-		if len(list) == 0 || once || n == settleTries {
-			return list
-		}
-		if n == 0 {
-			c.Log.Infof("waiting for a tool that a dead job has started%s", processes(list[0].Commands()))
-		}
-		select {
-		case <-ctx.Done():
-			return list
-		case <-time.After(c.Node.pause()):
-		}
-	}
-}
-
-// processes names processes for messages.
-func processes(pids []int) string {
-	var words []string
-	for _, pid := range pids {
-		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		words = append(words, fmt.Sprintf("process %d (%s)", pid, text.Name(strings.TrimSpace(string(name)))))
-	}
-	if len(words) == 0 {
-		return ""
-	}
-	return ", " + strings.Join(words, ", ")
-}
-
-// block remembers why nothing may be done to the disks of some steps.
-func block(stuck map[string]error, steps []undo.Step, why error) error {
-	for _, s := range steps {
-		if s.Descriptor != "" {
-			stuck[s.Descriptor] = why
-		}
-	}
-	return why
-}
-
-// mayTouch refuses to touch the disks of a container that another node has by
-// now: on shared storage it may have failed over, and be live there.
-func (c Cleaner) mayTouch(dead *undo.Journal) error {
-	for _, s := range dead.Pending() {
-		if s.Do != undo.MadeSnapshot || s.Container == "" {
-			continue
-		}
-		known, err := c.registered(context.Background(), s.Container)
-		if err != nil {
-			return err
-		}
-		private := filepath.Dir(filepath.Dir(s.Descriptor))
-		if !exists(private) {
-			continue // destroyed: nothing can be done wrong
-		}
-		if !known {
-			return fmt.Errorf("container %s is not registered on this node any more, but its disk %s is there: it may run on another node, so nothing is touched: %w",
-				s.Container, s.Descriptor, errElsewhere)
-		}
-		switch ours, owner, err := c.Node.Containers.Owns(private); {
-		case err != nil:
-			return fmt.Errorf("whose is container %s? %w", s.Container, err)
-		case !ours:
-			return fmt.Errorf("container %s belongs to node %q by its file .owner, so nothing is touched: %w", s.Container, owner, errElsewhere)
-		}
-	}
-	return nil
-}
-
 // DescribeStep says in words what a step of a job has made on the node.
 func DescribeStep(s undo.Step) string {
 	switch s.Do {
@@ -223,16 +67,6 @@ func DescribeStep(s undo.Step) string {
 		return "processes that stand still, in control group " + s.Dir
 	default:
 		return "step " + string(s.Do) + ", which this release does not know"
-	}
-}
-
-// removeDeadLocks removes the files of locks that nobody holds.
-func removeDeadLocks(dir string) {
-	files, _ := os.ReadDir(dir)
-	for _, f := range files {
-		if h, err := lock.Exclusive(filepath.Join(dir, f.Name()), true); err == nil {
-			_ = h.Release()
-		}
 	}
 }
 
@@ -377,87 +211,6 @@ func (c Cleaner) container(ctx context.Context, uuid string) (prlctl.Container, 
 		return list[i], nil
 	}
 	return prlctl.Container{}, nil
-}
-
-// markName is a file by which a private area is known to be made by a restore
-// that is not complete. It is taken away as soon as the container is registered.
-// ownerName is what prlctl register makes: from then on another node may have it.
-// ownPrefix is what names of files begin with that are the plugin's own.
-const (
-	ownPrefix = ".vz7ct-"
-	markName  = ownPrefix + "restore"
-	ownerName = ".owner"
-)
-
-// removePrivate removes the private area that a restore has made, unless it is,
-// or may have become, that of a container.
-func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
-	known, err := c.registered(ctx, s.Container)
-	if err != nil {
-		return err
-	}
-	if known {
-		c.Log.Infof("container %s is registered: its private area %s stays", s.Container, s.Dir)
-		return nil
-	}
-	mark, err := regular.ReadFile(filepath.Join(s.Dir, markName), 4096)
-	switch {
-	case err == nil && s.Mark != "" && string(mark) == s.Mark && !exists(filepath.Join(s.Dir, ownerName)):
-		return removeTree(s.Dir)
-	case err != nil && !errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("look at the mark of %s: %w", s.Dir, err)
-	case removeDir(s.Dir) == nil, !exists(s.Dir):
-		return nil // nothing was in it yet
-	}
-	c.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more, or has an owner: it stays; remove it if no node uses it", s.Dir)
-	return nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return !errors.Is(err, os.ErrNotExist)
-}
-
-// removeTree removes a private area with all its content, the mark last: what is
-// left if that is interrupted is still known as ours. It refuses when something is
-// mounted in it or a ploop works on one of its disks.
-func removeTree(dir string) error {
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return fmt.Errorf("remove %s: %w", dir, err)
-	}
-	if at := mountedBelow(string(mounts), dir); at != "" {
-		return fmt.Errorf("remove %s: %s is mounted there", dir, at)
-	}
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	for _, e := range entries {
-		d := filepath.Join(dir, e.Name(), "DiskDescriptor.xml")
-		// A restored tree may have anything of that name.
-		if st, err := os.Lstat(d + ".lck"); err != nil || !st.Mode().IsRegular() {
-			continue
-		}
-		switch busy, err := ploop.Busy(d); {
-		case err != nil:
-			return fmt.Errorf("remove %s: %w", dir, err)
-		case busy:
-			return fmt.Errorf("remove %s: a ploop command works on %s", dir, d)
-		}
-	}
-	for _, e := range entries {
-		if e.Name() != markName {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("remove: %w", err)
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove: %w", err)
-	}
-	return nil
 }
 
 // byHand names the commands that take steps back, for the job log. Each is worth
