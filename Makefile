@@ -31,14 +31,16 @@ export CC
 build: $(BUILD)/vz7ct-fd.so $(BUILD)/vz7ct
 
 # The oldest C library that the plugin must run with is CentOS 7's, 2.17: it is
-# linked against stubs that have nothing newer. It exports two symbols.
-$(BUILD)/vz7ct-fd.so: FORCE $(BUILD)/glibc217/libc.so
+# linked against stubs that have nothing newer. It exports two symbols. The second
+# object panics where a test wants it to: nothing of that is in the first one.
+$(BUILD)/vz7ct-fd.so $(BUILD)/inject/vz7ct-fd.so: FORCE $(BUILD)/glibc217/libc.so
+	@mkdir -p $(@D)
 	CGO_CFLAGS='-O2 -g -Wall -fvisibility=hidden -DPLUGIN_VERSION="\"$(VERSION)\"" -DPLUGIN_DATE="\"$(DATE)\""' \
 	CGO_LDFLAGS='-L$(CURDIR)/$(BUILD)/glibc217' \
-	$(GO) build -trimpath -buildmode=c-shared -o $@ \
+	$(GO) build -trimpath -buildmode=c-shared -tags '$(if $(findstring inject,$@),inject)' -o $@ \
 	  -ldflags '-X main.version=$(VERSION) -linkmode external -extldflags "-Wl,-z,defs -Wl,--version-script=$(CURDIR)/cgo/exports.map -Wl,--no-as-needed -lpthread"' \
 	  ./cgo
-	@rm -f $(BUILD)/vz7ct-fd.h
+	@rm -f $(@D)/vz7ct-fd.h
 
 # The companion command has no C in it and needs no library.
 $(BUILD)/vz7ct: FORCE
@@ -47,9 +49,10 @@ $(BUILD)/vz7ct: FORCE
 $(BUILD)/glibc217/libc.so: cgo/glibc217.sh
 	cgo/glibc217.sh $(BUILD)/glibc217
 
-# The test programs: the stand-in node, the comparer, the mini daemon, the demo.
+# The test programs: the stand-in node, the comparer, the mini daemon, the demo, the
+# plugin that panics.
 .PHONY: tools
-tools:
+tools: $(BUILD)/inject/vz7ct-fd.so
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/lab ./test/lab/cmd/lab
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/compare ./test/compare/cmd/compare
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/nosys ./test/e2e/cmd/nosys

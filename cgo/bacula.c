@@ -129,7 +129,7 @@ handlePluginEvent(struct bacula_ctx * ctx, struct bacula_event * event, void * v
 	int rc = 0;
 
 	/* Every event comes here, registered or not. */
-	if (j == NULL)
+	if (j == NULL || event == NULL)
 		return (RC_OK);
 	switch (event->type) {
 	case EVENT_LEVEL:
@@ -137,7 +137,10 @@ handlePluginEvent(struct bacula_ctx * ctx, struct bacula_event * event, void * v
 		j->level = (int)(intptr_t)value;
 		break;
 	case EVENT_RESTORE_OBJECT:
-		if ((o = value) != NULL && o->object_name != NULL && o->object != NULL)
+		/* Of any job: what does not fit is left out without a word. */
+		if ((o = value) != NULL &&
+		    o->pkt_size >= (int32_t)sizeof(struct bacula_object) &&
+		    o->object_name != NULL && o->object != NULL)
 			job_object(j, o->object_name, o->JobId, o->object,
 			    o->object_len);
 		break;
@@ -189,8 +192,12 @@ startBackupFile(struct bacula_ctx * ctx, void * packet)
 	struct bacula15_save * sp15 = packet;
 	struct bacula9_save * sp9 = packet;
 
-	if (j == NULL)
+	if (j == NULL || packet == NULL)
 		return (RC_ERROR);
+	/* The size comes first in both layouts. */
+	if (!job_fits(j, "a file to be saved", sp9->pkt_size,
+	    is15() ? sizeof(*sp15) : sizeof(*sp9)))
+		return (RC_STOP);
 	/* Any answer but OK ends the list of files without a message. */
 	if (job_next(j, FLAG_HARDLINKS | FLAG_XATTRS) < 0)
 		return (RC_STOP);
@@ -224,9 +231,7 @@ endRestoreFile(struct bacula_ctx * ctx)
 {
 	struct job * j = job_of(ctx);
 
-	if (j != NULL)
-		job_end_file(j);
-	return (RC_OK);
+	return (j != NULL && job_end_file(j) < 0 ? RC_ERROR : RC_OK);
 }
 
 static int
@@ -235,7 +240,8 @@ pluginIO(struct bacula_ctx * ctx, struct bacula_io * p)
 	struct job * j = job_of(ctx);
 	struct io io;
 
-	if (j == NULL)
+	if (j == NULL || p == NULL ||
+	    !job_fits(j, "a read or write", p->pkt_size, sizeof(*p)))
 		return (RC_ERROR);
 	memset(&io, 0, sizeof(io));
 	io.func = (enum io_func)p->func;
@@ -280,14 +286,16 @@ createFile(struct bacula_ctx * ctx, struct bacula_restore * rp)
 {
 	/* By enum answer. */
 	static const int status[] = { CF_SKIP, CF_CREATED, CF_EXTRACT };
-	/* stream, data_stream, type ...; 15 has plugin_mode before them. */
-	const int32_t * head = rp->head + is15();
+	const int32_t * head;
 	struct job * j = job_of(ctx);
 	struct restored r;
 	enum answer answer;
 
-	if (j == NULL)
+	if (j == NULL || rp == NULL ||
+	    !job_fits(j, "a file to be restored", rp->pkt_size, sizeof(*rp)))
 		return (RC_ERROR);
+	/* stream, data_stream, type ...; 15 has plugin_mode before them. */
+	head = rp->head + is15();
 	memset(&r, 0, sizeof(r));
 	r.name = rp->ofname;
 	r.link = rp->olname;
@@ -319,7 +327,8 @@ handleXACLdata(struct bacula_ctx * ctx, struct bacula_xacl * x)
 {
 	struct job * j = job_of(ctx);
 
-	if (j == NULL)
+	if (j == NULL || x == NULL ||
+	    !job_fits(j, "extended attributes", x->pkt_size, sizeof(*x)))
 		return (RC_ERROR);
 	switch (x->func) {
 	case ACL_BACKUP:

@@ -134,7 +134,7 @@ handlePluginEvent(struct bareos_ctx * ctx, struct bareos_event * event, void * v
 	const struct bareos_object * o;
 	int rc = 0;
 
-	if (j == NULL)
+	if (j == NULL || event == NULL)
 		return (RC_ERROR);
 	switch (event->type) {
 	case EVENT_NEW_OPTIONS:
@@ -146,7 +146,10 @@ handlePluginEvent(struct bareos_ctx * ctx, struct bareos_event * event, void * v
 		j->level = (int)(intptr_t)value;
 		break;
 	case EVENT_RESTORE_OBJECT:
-		if ((o = value) != NULL && o->object_name != NULL && o->object != NULL)
+		/* Of any job: what does not fit is left out without a word. */
+		if ((o = value) != NULL &&
+		    o->pkt_size >= (int32_t)sizeof(struct bareos_object) &&
+		    o->object_name != NULL && o->object != NULL)
 			job_object(j, o->object_name, o->JobId, o->object,
 			    o->object_len);
 		break;
@@ -182,8 +185,10 @@ startBackupFile(struct bareos_ctx * ctx, struct bareos_save * sp)
 	struct entry * e;
 	unsigned flags = 0;
 
-	if (j == NULL)
+	if (j == NULL || sp == NULL)
 		return (RC_ERROR);
+	if (!job_fits(j, "a file to be saved", sp->pkt_size, sizeof(*sp)))
+		return (RC_STOP);
 	if (!flag(sp->flags, FO_NO_HARDLINK))
 		flags |= FLAG_HARDLINKS;
 	if (flag(sp->flags, FO_XATTR))
@@ -239,9 +244,7 @@ endRestoreFile(struct bareos_ctx * ctx)
 {
 	struct job * j = job_of(ctx);
 
-	if (j != NULL)
-		job_end_file(j);
-	return (RC_OK);
+	return (j != NULL && job_end_file(j) < 0 ? RC_ERROR : RC_OK);
 }
 
 static int
@@ -250,7 +253,8 @@ pluginIO(struct bareos_ctx * ctx, struct bareos_io * p)
 	struct job * j = job_of(ctx);
 	struct io io;
 
-	if (j == NULL)
+	if (j == NULL || p == NULL ||
+	    !job_fits(j, "a read or write", p->pkt_size, sizeof(*p)))
 		return (RC_ERROR);
 	memset(&io, 0, sizeof(io));
 	io.func = (enum io_func)p->func;
@@ -305,7 +309,8 @@ createFile(struct bareos_ctx * ctx, struct bareos_restore * rp)
 	struct restored r;
 	enum answer answer;
 
-	if (j == NULL)
+	if (j == NULL || rp == NULL ||
+	    !job_fits(j, "a file to be restored", rp->pkt_size, sizeof(*rp)))
 		return (RC_ERROR);
 	memset(&r, 0, sizeof(r));
 	r.name = rp->ofname;
@@ -340,7 +345,8 @@ getXattr(struct bareos_ctx * ctx, struct bareos_xattr * p)
 	struct xattr x;
 	int more;
 
-	if (j == NULL)
+	if (j == NULL || p == NULL ||
+	    !job_fits(j, "an extended attribute", p->pkt_size, sizeof(*p)))
 		return (RC_ERROR);
 	more = job_xattr(j, &x);
 	p->name = NULL;
@@ -371,7 +377,10 @@ setXattr(struct bareos_ctx * ctx, struct bareos_xattr * p)
 {
 	struct job * j = job_of(ctx);
 
-	if (j != NULL && p->name != NULL)
+	if (j == NULL || p == NULL ||
+	    !job_fits(j, "an extended attribute", p->pkt_size, sizeof(*p)))
+		return (RC_ERROR);
+	if (p->name != NULL)
 		job_set_xattr(j, p->name, p->name_length, p->value, p->value_length);
 	return (RC_OK);
 }

@@ -20,41 +20,50 @@ import (
 
 //export goOpen
 func goOpen(job *C.struct_job) C.uintptr_t {
-	return C.uintptr_t(cgo.NewHandle(newState(job)))
+	s := &state{of: job}
+	s.open()
+	return C.uintptr_t(cgo.NewHandle(s))
 }
 
 //export goClose
 func goClose(h C.uintptr_t) {
-	guard(h, none{}, func(j *fdplugin.Job) none { j.Close(); return none{} })
-	if _, ok := lookup(h); ok {
+	if s, ok := lookup(h); ok {
+		s.end()
 		cgo.Handle(h).Delete()
 	}
 }
 
 //export goCancel
 func goCancel(h C.uintptr_t) {
-	// On another thread than the job's: no guard, no message.
-	if s, ok := lookup(h); ok {
-		s.job.Cancel()
+	// On another thread than the job's, which may be anywhere: a message waits for it.
+	s, ok := lookup(h)
+	if !ok || s.job == nil {
+		return
 	}
+	defer func() {
+		if p := recover(); p != nil {
+			s.fail(p)
+		}
+	}()
+	hook()
+	s.job.Cancel()
 }
 
 //export goOptions
 func goOptions(h C.uintptr_t, s *C.char) {
-	guard(h, none{}, func(j *fdplugin.Job) none { j.AddOptions(C.GoString(s)); return none{} })
+	early(h, func(j *fdplugin.Job) { j.AddOptions(C.GoString(s)) })
 }
 
 //export goObject
 func goObject(h C.uintptr_t, name *C.char, jobID C.uint32_t, data *C.char, n C.int) {
-	guard(h, none{}, func(j *fdplugin.Job) none {
+	early(h, func(j *fdplugin.Job) {
 		j.AddObject(C.GoString(name), int(jobID), C.GoBytes(unsafe.Pointer(data), max(n, 0)))
-		return none{}
 	})
 }
 
 //export goStartBackup
 func goStartBackup(h C.uintptr_t, cmd *C.char, level, estimate C.int) C.int {
-	return guard(h, -1, func(j *fdplugin.Job) C.int {
+	return command(h, -1, func(j *fdplugin.Job) C.int {
 		if level != 0 {
 			j.SetLevel(byte(level))
 		}
@@ -109,7 +118,7 @@ func goOpenFile(h C.uintptr_t, why *C.int) C.int {
 
 //export goCloseFile
 func goCloseFile(h C.uintptr_t) {
-	guard(h, none{}, func(j *fdplugin.Job) none { j.CloseFile(); return none{} })
+	closing(h, func(j *fdplugin.Job, _ bool) { j.CloseFile() })
 }
 
 //export goXattrs
@@ -120,7 +129,7 @@ func goXattrs(h C.uintptr_t, out **C.struct_xattr) C.int {
 
 //export goStartRestore
 func goStartRestore(h C.uintptr_t, cmd *C.char) C.int {
-	return guard(h, -1, func(j *fdplugin.Job) C.int { return code(j.StartRestore(C.GoString(cmd))) })
+	return command(h, -1, func(j *fdplugin.Job) C.int { return code(j.StartRestore(C.GoString(cmd))) })
 }
 
 //export goCreate
@@ -136,20 +145,33 @@ func goCreate(h C.uintptr_t, r *C.struct_restored) C.int {
 
 //export goOpenRestored
 func goOpenRestored(h C.uintptr_t) C.int {
-	return guard(h, -1, func(j *fdplugin.Job) C.int { return C.int(j.OpenRestored()) })
+	return guard(h, -2, func(j *fdplugin.Job) C.int { return C.int(j.OpenRestored()) })
 }
+
+// Linux takes no longer ones (XATTR_NAME_MAX, XATTR_SIZE_MAX).
+const (
+	maxXattrName  = 255
+	maxXattrValue = 1 << 16
+)
 
 //export goSetXattr
 func goSetXattr(h C.uintptr_t, name *C.char, nameLen C.uint32_t, value *C.char, valueLen C.uint32_t) {
 	guard(h, none{}, func(j *fdplugin.Job) none {
+		if nameLen > maxXattrName || valueLen > maxXattrValue || value == nil && valueLen > 0 {
+			j.LoseXattr(int64(nameLen), int64(valueLen))
+			return none{}
+		}
 		j.SetXattr(C.GoStringN(name, C.int(nameLen)), C.GoBytes(unsafe.Pointer(value), C.int(valueLen)))
 		return none{}
 	})
 }
 
 //export goEndFile
-func goEndFile(h C.uintptr_t, broken C.int) {
-	guard(h, none{}, func(j *fdplugin.Job) none { j.EndFile(broken != 0); return none{} })
+func goEndFile(h C.uintptr_t, broken C.int) C.int {
+	if closing(h, func(j *fdplugin.Job, again bool) { j.EndFile(broken != 0 || again) }) {
+		return 0
+	}
+	return -1
 }
 
 //export goEndBackup

@@ -22,11 +22,14 @@ type host struct{ job *C.struct_job }
 
 func (h host) FileIndex() int { return int(C.job_file_index(h.job)) }
 
-// newState puts a job together: the daemon, the node, the job log.
-func newState(job *C.struct_job) *state {
-	log, hook := newLog(job)
-	hook.enter()
-	defer hook.leave()
+// open puts a job together: the daemon, the node, the job log.
+func (s *state) open() {
+	defer s.remember()
+	hook()
+	job := s.of
+	log, lines := newLog(job)
+	lines.enter()
+	defer lines.leave()
 	j := &fdplugin.Job{
 		Version: version,
 		Name:    C.GoString(C.job_name(job)),
@@ -36,7 +39,7 @@ func newState(job *C.struct_job) *state {
 	}
 	j.Node, _ = node.New(log)
 	j.Open()
-	return &state{job: j, log: hook}
+	s.job, s.log = j, lines
 }
 
 func daemonOf(job *C.struct_job) fdplugin.Daemon {

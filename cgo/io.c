@@ -35,6 +35,9 @@ open_backup(struct job * j, struct io * io)
 	 * After a directory as the last file of a FileSet, Bareos 19 to 26 open
 	 * the next ordinary file through the plugin: it gets that file.
 	 */
+	job_drop_foreign(j);
+	if (io->name == NULL)
+		return (fail(io, EINVAL));
 	if (j->entry.name == NULL || strcmp(io->name, j->entry.name) != 0) {
 		do {
 			j->fd = open(io->name, O_RDONLY | O_CLOEXEC |
@@ -61,8 +64,11 @@ static void
 open_restore(struct job * j, struct io * io)
 {
 
-	/* Nodes and links have no content, and need no open file. */
-	j->fd = goOpenRestored(j->handle);
+	/* Nodes and links have no content, and need no open file: -1. */
+	if ((j->fd = goOpenRestored(j->handle)) < -1) {
+		j->fd = -1;
+		return (fail(io, EIO));
+	}
 	if (j->fd >= 0 && !j->sparse && !j->dense)
 		io->fd = j->fd;
 }
@@ -216,7 +222,7 @@ write_all(struct job * j, struct io * io)
 	if (j->sparse && io->count == 1 && io->buf[0] == 0) {
 		/* The mark of a hole at the end: it is not written. */
 		at = lseek(j->fd, 0, SEEK_CUR);
-		if (at == j->size - 1 && ftruncate(j->fd, j->size) == 0) {
+		if (at + 1 == j->size && ftruncate(j->fd, j->size) == 0) {
 			io->status = 1;
 			return;
 		}
@@ -255,8 +261,8 @@ static void
 close_file(struct job * j)
 {
 
-	if (j->foreign && j->fd >= 0)
-		close(j->fd);
+	if (j->foreign)
+		job_drop_foreign(j);
 	else if (j->restoring && j->dense && j->fd >= 0) {
 		/* The file may end in a hole. */
 		if (!j->broken && ftruncate(j->fd, j->pos) != 0)
@@ -265,6 +271,20 @@ close_file(struct job * j)
 		goCloseFile(j->handle);
 	/* A restored file stays open until its attributes are set. */
 	j->fd = -1;
+}
+
+/**
+ * job_drop_foreign(j):
+ * Close the file at hand if it is not the job's own.
+ */
+void
+job_drop_foreign(struct job * j)
+{
+
+	if (j->foreign && j->fd >= 0) {
+		close(j->fd);
+		j->fd = -1;
+	}
 	j->foreign = 0;
 }
 
@@ -296,7 +316,9 @@ job_io(struct job * j, struct io * io)
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
 		break;
 	case IO_READ:
-		if (j->fd < 0)
+		if (io->count < 0 || (io->buf == NULL && io->count > 0))
+			fail(io, EINVAL);
+		else if (j->fd < 0)
 			fail(io, EBADF);
 		else if (j->pieces && !j->foreign)
 			read_piece(j, io);
@@ -304,7 +326,10 @@ job_io(struct job * j, struct io * io)
 			read_plain(j, io);
 		break;
 	case IO_WRITE:
-		write_all(j, io);
+		if (io->count < 0 || (io->buf == NULL && io->count > 0))
+			fail(io, EINVAL);
+		else
+			write_all(j, io);
 		break;
 	case IO_SEEK:
 		seek(j, io);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,7 @@ job_free(struct job * j)
 		goClose(j->handle);
 		unshield(&old);
 	}
+	job_drop_foreign(j);
 	forget_entry(j);
 	free(j);
 }
@@ -248,8 +250,9 @@ job_create(struct job * j, const struct restored * r, enum answer * answer)
 	j->fd = -1;
 	j->broken = 0;
 	j->sparse = r->sparse;
+	/* A figure from a volume may be any: no product of it. */
 	j->dense = !r->sparse && S_ISREG(r->st.st_mode) &&
-	    (int64_t)r->st.st_blocks * 512 < r->st.st_size;
+	    r->st.st_blocks < r->st.st_size / 512 + (r->st.st_size % 512 > 0);
 	j->pos = 0;
 	j->size = r->st.st_size;
 	shield(&old);
@@ -281,20 +284,23 @@ job_set_xattr(struct job * j, const char * name, uint32_t name_len,
 
 /**
  * job_end_file(j):
- * The daemon is done with the restored file at hand.
+ * The daemon is done with the restored file at hand.  Return 0, or -1 after a
+ * message if the job cannot go on.
  */
-void
+int
 job_end_file(struct job * j)
 {
 	sigset_t old;
+	int rc;
 
 	j->fd = -1;
 	if (j->handle == 0)
-		return;
+		return (0);
 	shield(&old);
-	goEndFile(j->handle, j->broken);
+	rc = goEndFile(j->handle, j->broken);
 	unshield(&old);
 	j->broken = 0;
+	return (rc);
 }
 
 /**
@@ -344,6 +350,30 @@ job_cancel(struct job * j)
 	shield(&old);
 	goCancel(j->handle);
 	unshield(&old);
+}
+
+/**
+ * job_fits(j, what, have, need):
+ * Return 1 if a packet that says that it has ${have} bytes has the ${need} that
+ * are looked at; else 0, after a message, once in a job.  The daemons fill in
+ * the size of every packet; one that is smaller than in every known release has
+ * its members elsewhere.
+ */
+int
+job_fits(struct job * j, const char * what, int32_t have, size_t need)
+{
+	char text[256];
+
+	if (have >= 0 && (size_t)have >= need)
+		return (1);
+	if (j->misfit)
+		return (0);
+	j->misfit = 1;
+	snprintf(text, sizeof(text), "vz7ct: this daemon hands over %s in a "
+	    "packet of %d bytes, %zu are known: its release does not fit the "
+	    "plugin, nothing is done", what, have, need);
+	job_say(j, SAY_FATAL, text);
+	return (0);
 }
 
 /**

@@ -109,6 +109,7 @@ struct job {
 	int64_t size;		/* of the file as recorded */
 	int64_t pos, data_end;	/* where we are, where the piece of data ends */
 	int tail_sent;
+	int misfit;		/* a packet of a wrong size was told of */
 };
 
 /*
@@ -140,7 +141,7 @@ int job_xattr(struct job *, struct xattr *);
 int job_start_restore(struct job *, const char *);
 int job_create(struct job *, const struct restored *, enum answer *);
 void job_set_xattr(struct job *, const char *, uint32_t, const char *, uint32_t);
-void job_end_file(struct job *);
+int job_end_file(struct job *);
 void job_end_backup(struct job *);
 void job_end_restore(struct job *);
 void job_cancel(struct job *);
@@ -151,8 +152,10 @@ int job_unpack_xattrs(struct job *, const char *, int32_t);
 
 /* io.c */
 void job_io(struct job *, struct io *);
+void job_drop_foreign(struct job *);
 
-/* For Go: a message to the job log, and what the daemon knows. */
+/* A message to the job log; also for Go. */
 void job_say(struct job *, int, const char *);
+int job_fits(struct job *, const char *, int32_t, size_t);
 
 #endif

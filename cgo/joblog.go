@@ -52,7 +52,7 @@ func (*jobLog) Levels() []logrus.Level { return logrus.AllLevels }
 
 // Fire takes one message.
 func (l *jobLog) Fire(e *logrus.Entry) error {
-	m := message{severity(e.Level), text.Message("vz7ct: " + e.Message + fields(e))}
+	m := message{severity(e.Level), shorten(text.Message("vz7ct: " + e.Message + fields(e)))}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.thread != unix.Gettid() {
@@ -87,6 +87,16 @@ func (l *jobLog) flush() {
 		l.say(m)
 	}
 	l.waiting = nil
+}
+
+// maxMessage is how much of one message is written: other programs' words are in it.
+const maxMessage = 32 << 10
+
+func shorten(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return fmt.Sprintf("%s... (%d bytes more)", strings.ToValidUTF8(s[:maxMessage], ""), len(s)-maxMessage)
 }
 
 // maxLine is the longest text that a daemon takes in one message: Bacula cuts at

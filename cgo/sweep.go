@@ -29,6 +29,7 @@ func goSweep() {
 			log.Errorf("internal fault while taking back what dead jobs have left, please report it: %v", p)
 		}
 	}()
+	hook()
 	n, _ := node.New(log)
 	if _, err := (fdplugin.Cleaner{Node: n, Log: log, LetStart: true}).Sweep(context.Background(), false); err != nil {
 		log.Errorf("leftovers of earlier jobs: %v", err)

@@ -108,7 +108,7 @@ func (b *backup) begin() error {
 	if err := b.snapshot(); err != nil {
 		return err
 	}
-	b.watch = watchRoom(b)
+	b.watch = watchRoom(b, time.Tick(lookEvery))
 	if err := b.mount(); err != nil {
 		return err
 	}

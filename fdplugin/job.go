@@ -367,6 +367,31 @@ func (o Options) mean(c prlctl.Container) bool {
 	return (o.UUID == "" || c.Is(o.UUID)) && (o.Name == "" || c.Name == o.Name)
 }
 
+// Abandon lets go of all that the job holds and takes nothing back: the last resort
+// after faults in Close. What it has done is in its journal, and that can be locked by
+// whoever looks for what dead jobs have left.
+func (j *Job) Abandon() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.cancel()
+	for _, let := range []func(){
+		func() { j.backup.watch.stop() }, func() { j.backup.close() }, func() { j.backup.release() }, func() { j.backup.links.close() },
+		func() { j.restore.manifest.Close() }, func() { j.restore.file.Abort() },
+		func() {
+			for _, t := range j.restore.targets() {
+				t.abandon()
+			}
+		},
+		func() { j.Node.keep(nil) }, func() { j.journal.Abandon() }, j.unlock,
+	} {
+		func() {
+			defer func() { _ = recover() }() // it was not there, or cannot be helped
+			let()
+		}()
+	}
+	j.backup, j.restore, j.journal = nil, nil, nil
+}
+
 // containerOf finds the container that the options mean.
 func (j *Job) containerOf(o Options) (prlctl.Container, error) {
 	list, err := j.Node.Containers.List(j.ctx)

@@ -46,7 +46,7 @@ func TestManifestComesBack(t *testing.T) {
 // another returns a disk like d, in another place.
 func another(d manifestDisk) manifestDisk {
 	d.UUID, _ = newUUID()
-	d.Mount, d.Catalogue, d.Image = "/"+d.UUID[:2]+d.Catalogue, d.UUID[:2]+d.Catalogue, "/p/"+d.UUID[:2]+"/root.hds"
+	d.Mount, d.Catalogue, d.Image = "/"+d.UUID[:8]+d.Catalogue, d.UUID[:8]+d.Catalogue, "/p/"+d.UUID[:8]+"/root.hds"
 	return d
 }
 

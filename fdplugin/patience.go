@@ -27,6 +27,11 @@ func patient(ctx context.Context, wait time.Duration) (context.Context, context.
 	}
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
 	stop := context.AfterFunc(ctx, func() {
+		defer func() {
+			if recover() != nil {
+				cancel()
+			}
+		}()
 		t := time.NewTimer(min(wait, cancelWait))
 		defer t.Stop()
 		select {

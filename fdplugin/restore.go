@@ -206,6 +206,16 @@ func (j *Job) SetXattr(name string, value []byte) {
 	}
 }
 
+// LoseXattr tells of an extended attribute that no file can have, with the lengths of
+// its name and value.
+func (j *Job) LoseXattr(name, value int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if r := j.restore; r != nil && r.what != nil {
+		r.failed(r.what, fmt.Errorf("an extended attribute with a name of %d and a value of %d bytes", name, value))
+	}
+}
+
 // EndFile completes the file at hand. broken says that not all of its content
 // could be written.
 func (j *Job) EndFile(broken bool) {

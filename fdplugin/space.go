@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/internal/text"
@@ -57,22 +58,23 @@ type watch struct {
 // 500 MB/s fills 2.5 GB in between.
 const lookEvery = 5 * time.Second
 
-func watchRoom(b *backup) *watch {
+// watchRoom begins to look, whenever tick says so.
+func watchRoom(b *backup, tick <-chan time.Time) *watch {
 	w := &watch{make(chan struct{}), make(chan struct{})}
 	go func() {
 		defer close(w.done)
 		defer func() {
 			if p := recover(); p != nil {
-				b.job.Log.Errorf("internal fault in the watch over free space: %v", p)
+				// Without it the file system could be filled.
+				b.job.Log.Log(logrus.FatalLevel, fmt.Sprintf("internal fault in the watch over free space, please report it: %v", p))
+				b.job.Cancel()
 			}
 		}()
-		tick := time.NewTicker(lookEvery)
-		defer tick.Stop()
 		for {
 			select {
 			case <-w.quit:
 				return
-			case <-tick.C:
+			case <-tick:
 				b.job.relock()
 				if b.look() {
 					return

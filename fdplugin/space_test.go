@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -125,6 +126,56 @@ func TestWatchGivesTheSnapshotUp(t *testing.T) {
 	if !b.look() {
 		t.Error("look after the end = false: the watch would go on for ever")
 	}
+}
+
+// A fault in the watch fails the job, which would go on without it.
+func TestWatchPanics(t *testing.T) {
+	n := webNode(t)
+	j, log := n.job(t, bareos)
+	must(t, j.StartBackup(cmd))
+	b := j.backup
+	b.watch.stop()
+	whole := b.volumes
+	b.volumes = []*volume{nil}
+	tick := make(chan time.Time, 1)
+	b.watch = watchRoom(b, tick)
+	tick <- time.Time{}
+	<-b.watch.done
+	b.volumes = whole
+	if got := log.all("fatal"); !strings.Contains(got, "internal fault in the watch over free space, please report it: runtime error") {
+		t.Errorf("said %s", got)
+	}
+	if e, err := j.NextFile(Flags{}); err != ErrStop {
+		t.Errorf("NextFile = %v, %v, want ErrStop", e, err)
+	}
+	j.EndBackup()
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// After faults that keep a job from being closed nothing is held: the next job takes
+// back what it has done.
+func TestAbandon(t *testing.T) {
+	n := webNode(t)
+	j, _ := n.job(t, bareos)
+	must(t, j.StartBackup(cmd+":lockfile="+n.path("lock")))
+	_, err := j.NextFile(Flags{})
+	must(t, err)
+	j.Abandon()
+	j.Abandon()
+	j.Close()
+	if len(n.shots) != 2 || len(n.left(t)) == 0 || len(openBelow(n.dir)) > 0 {
+		t.Errorf("after Abandon: snapshots %v, left %q", n.shots, n.left(t))
+	}
+	if _, log, err := run(t, n, cmd); err != nil || !strings.Contains(log.all(), "has not ended properly") {
+		t.Errorf("the next job = %v\n%s", err, log.all())
+	}
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	other, _ := emptyNode(t).job(t, bareos)
+	other.Abandon() // of a job that has done nothing
 }
 
 func TestSummaryOfCounters(t *testing.T) {

@@ -24,6 +24,7 @@ lint() {
 	bad=$(git ls-files -z '*.go' | xargs -0 "$("$GO" env GOROOT)/bin/gofmt" -l) || return 1
 	[ -z "$bad" ] || { echo "gofmt would change: $bad"; return 1; }
 	"$GO" vet ./... || return 1
+	"$GO" vet -tags inject ./cgo || return 1
 	"$GO" run "$STATICCHECK" ./... || return 1
 	git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck || return 1
 	# What Go generates from the exports is included by the C files.

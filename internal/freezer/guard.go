@@ -30,9 +30,10 @@ func Guard(dir string, in io.Reader, out io.Writer, signals <-chan os.Signal, bo
 	}
 	gone := make(chan struct{})
 	go func() {
+		defer close(gone)
+		defer func() { _ = recover() }()
 		// Any end will do, a failure too. Nothing is said to a guard.
 		_, _ = io.Copy(io.Discard, in)
-		close(gone)
 	}()
 	select {
 	case <-gone:

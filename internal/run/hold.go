@@ -73,7 +73,15 @@ func (r Runner) Hold(ctx context.Context, c Command) (*Held, error) {
 	}
 	// Ours, by which its end would not be seen.
 	out.Close()
-	go h.watch(done)
+	go func() {
+		defer close(h.ended)
+		defer func() {
+			if p := recover(); p != nil {
+				h.result = fmt.Errorf("internal fault: %v", p)
+			}
+		}()
+		h.result = <-done
+	}()
 	if err := h.await(ctx, said); err != nil {
 		pipe.Close()
 		// It is not at work, so nothing can be left half done.
@@ -85,18 +93,15 @@ func (r Runner) Hold(ctx context.Context, c Command) (*Held, error) {
 	return h, nil
 }
 
-// watch keeps the program's result. It has no panic to recover from.
-func (h *Held) watch(done chan error) {
-	h.result = <-done
-	close(h.ended)
-}
-
 // await waits for the line.
 func (h *Held) await(ctx context.Context, said *os.File) error {
 	if err := said.SetReadDeadline(time.Now().Add(h.command.Limit)); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = said.SetReadDeadline(time.Now()) })
+	stop := context.AfterFunc(ctx, func() {
+		defer func() { _ = recover() }()
+		_ = said.SetReadDeadline(time.Now())
+	})
 	defer stop()
 	line, err := bufio.NewReader(io.LimitReader(said, 1<<10)).ReadString('\n')
 	switch {

@@ -4,6 +4,7 @@ package run
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"sync"
 )
@@ -14,7 +15,8 @@ type tail struct {
 	buf []byte
 }
 
-func (t *tail) Write(p []byte) (int, error) {
+func (t *tail) Write(p []byte) (n int, err error) {
+	defer caught(&err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
@@ -22,6 +24,13 @@ func (t *tail) Write(p []byte) (int, error) {
 		t.buf = append(t.buf[:0], t.buf[over:]...)
 	}
 	return len(p), nil
+}
+
+// caught makes an error of a panic: package exec calls Write on goroutines of its own.
+func caught(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("internal fault: %v", p)
+	}
 }
 
 func (t *tail) String() string {
@@ -40,7 +49,8 @@ type lines struct {
 
 func newLines() *lines { return &lines{more: make(chan struct{}, 1)} }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *lines) Write(p []byte) (n int, err error) {
+	defer caught(&err)
 	if _, err := l.all.Write(p); err != nil {
 		return 0, err
 	}

@@ -267,6 +267,10 @@ func (j *Journal) Close() error {
 	return syncDir(filepath.Dir(j.file.Name()))
 }
 
+// Abandon gives up the lock and leaves the file as it is: whoever looks for what dead
+// jobs have left takes it for that of one.
+func (j *Journal) Abandon() { j.shut() }
+
 func (j *Journal) write(r record) error {
 	line, err := json.Marshal(r)
 	if err != nil {
