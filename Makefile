@@ -14,6 +14,9 @@
 #   VERSION=0.1.0                 what the plugin and vz7ct call themselves; default: git describe
 #   E2E_BAREOS=/opt/bareos        run the e2e scenarios on the Bareos installed there
 #   E2E_BAREOS_FD=/opt/fd/sbin/bareos-fd   with the File Daemon of another release
+#   VZ7CT_FAULTS=backup/power     which points make faults plays: an operation, a kind, both; default: all
+#   VZ7CT_FAULT_NODES=4           how many stand-in nodes are at work at the same time; default: 3
+#   VZ7CT_SEED=42                 the moments of the random kills, as they were in a run that has printed this
 
 SHELL := /bin/bash
 GO ?= go
@@ -83,12 +86,14 @@ test: packages
 	$(MAKE) -s build tools
 	test/run.sh
 
-# Stops jobs at every call of ploop and prlctl, in every way; "faults: points=..." is the last line.
+# Stops jobs at every call of ploop and prlctl and every change of the journal, in every way. The table for
+# docs/crash-safety.md is in build/log/faults.md; "faults: points=..." is the last line.
 .PHONY: faults
 faults: packages
 	$(MAKE) -s build tools
 	mkdir -p $(BUILD)/log
-	set -o pipefail; VZ7CT_FAULTS=all VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 60m -v -run '^TestFaults$$' ./test/e2e/ | tee $(BUILD)/log/faults.log
+	set -o pipefail; VZ7CT_FAULTS=$${VZ7CT_FAULTS:-all} VZ7CT_FAULTS_TABLE=$(CURDIR)/$(BUILD)/log/faults.md VZ7CT_ROOT_TESTS=1 \
+	  $(GO) test -count=1 -timeout 180m -v -run '^TestFaults$$' ./test/e2e/ | tee $(BUILD)/log/faults.log
 	@grep -o 'faults: points=.*' $(BUILD)/log/faults.log | tail -n 1
 
 test-full: packages

@@ -25,6 +25,7 @@ func newFaults(t *testing.T, s *score) *faults {
 		{Name: "impatient", Plugin: []string{"name=web:tool_wait=3"}},
 		{Name: "freeze", Plugin: []string{"name=web:multi_disk=freeze"}},
 		{Name: "freeze-impatient", Plugin: []string{"name=web:multi_disk=freeze:tool_wait=3"}},
+		{Name: "other", Plugin: []string{"name=other"}},
 		{Name: "plain", Files: []string{smallTree + "/etc"}},
 	}})
 	f.want = map[string]compare.Tree{}
@@ -168,37 +169,49 @@ func (f *faults) destroy() {
 }
 
 // durable asks the judges who know nothing of the plugin about the disks, and the
-// container's programs whether all that they had synced is there.
+// containers' programs whether all that they had synced is there.
 func (f *faults) durable() {
 	f.Helper()
 	now, err := f.node.Lab("now")
 	f.must(err)
-	f.run("prlctl", "stop", "web")
+	uuids := strings.Fields(f.run("prlctl", "list", "-a", "-H", "-o", "uuid"))
+	for _, uuid := range uuids {
+		f.run("prlctl", "stop", uuid)
+	}
 	s, err := f.node.Status()
 	f.must(err)
 	if n := len(s.Mounts) + len(s.Loops) + len(s.Devices) + len(s.Leftovers) + len(s.Locks) + len(s.Flocks); n > 0 {
-		f.Errorf("of a stopped container there are left: %+v", s)
+		f.Errorf("where no container runs there are left: %+v", s)
 	}
 	judge(f.T, f.world)
-	f.run("prlctl", "mount", "web")
-	for _, ledger := range []string{webUUID, webUUID + "@data"} {
-		out, err := f.node.Run(filepath.Join(f.node.Dir, "bin/lab"), "workload-verify", "--ledger", filepath.Join(f.node.Dir, "ledger", ledger),
-			"--before", strings.TrimSpace(now), "/vz/root/"+webUUID)
+	for _, uuid := range uuids {
+		f.run("prlctl", "mount", uuid)
+		f.verify(strings.Trim(uuid, "{}"), strings.TrimSpace(now))
+		f.run("prlctl", "umount", uuid)
+		f.run("prlctl", "start", uuid)
+	}
+	f.busy(10)
+}
+
+// verify compares a mounted container with the ledgers of its disks.
+func (f *faults) verify(uuid, before string) {
+	f.Helper()
+	ledgers, err := filepath.Glob(filepath.Join(f.node.Dir, "ledger", uuid+"*"))
+	f.must(err)
+	if len(ledgers) == 0 {
+		f.Errorf("container %s has no ledger", uuid)
+	}
+	for _, ledger := range ledgers {
+		out, err := f.node.Run(filepath.Join(f.node.Dir, "bin/lab"), "workload-verify", "--ledger", ledger, "--before", before, "/vz/root/"+uuid)
 		var files, missing, wrong int
-		at := strings.Index(out, "workload: ")
-		if at < 0 {
+		at := max(0, strings.Index(out, "workload: "))
+		if _, scan := fmt.Sscanf(out[at:], "workload: files=%d missing=%d wrong=%d", &files, &missing, &wrong); scan != nil || files == 0 {
 			f.Errorf("workload-verify: %v %s", err, out)
 			continue
-		}
-		if _, err := fmt.Sscanf(out[at:], "workload: files=%d missing=%d wrong=%d", &files, &missing, &wrong); err != nil || files == 0 {
-			f.Errorf("workload-verify: %v %s", err, out)
 		}
 		if missing+wrong > 0 {
 			f.score.loses(missing + wrong)
 			f.Errorf("%s: %s", ledger, out)
 		}
 	}
-	f.run("prlctl", "umount", "web")
-	f.run("prlctl", "start", "web")
-	f.busy(10)
 }

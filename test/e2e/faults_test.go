@@ -94,8 +94,8 @@ func (f *faults) work(t *testing.T, points <-chan point) {
 		if ok {
 			continue
 		}
-		if spoiled++; spoiled == 4 {
-			t.Fatal("four nodes have not come back: the remaining points are left to others")
+		if spoiled++; spoiled == 8 {
+			t.Fatal("eight nodes have not come back: the remaining points are left to others")
 		}
 		f = newFaults(t, f.score)
 	}
