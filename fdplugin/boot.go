@@ -71,8 +71,8 @@ func (c Cleaner) complete(steps []undo.Step) error {
 		if s.Do != undo.MadeSnapshot {
 			continue
 		}
-		ours, _, err := c.Node.Containers.Owns(filepath.Dir(filepath.Dir(s.Descriptor)))
-		if err == nil && ours {
+		ours, owner, err := c.Node.Containers.Owns(filepath.Dir(filepath.Dir(s.Descriptor)))
+		if err == nil && (ours || owner == s.Owner) {
 			err = c.Node.Snapshots.Settle(s.Descriptor, s.Snapshot)
 		}
 		if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -115,3 +115,19 @@ func TestSweepTouchesOnlyWhatThisNodeOwns(t *testing.T) {
 		}
 	}
 }
+
+// A node that was renamed has another name in .owner than its own, where vzctl does
+// not look at that: on local storage. What it said before the snapshot is no reason
+// to leave it for ever.
+func TestSweepKnowsTheOwnerOfBefore(t *testing.T) {
+	whole := webNode(t)
+	_, _, err := run(t, whole, cmd)
+	must(t, err)
+	n := webNode(t)
+	n.owner = "oldname"
+	crashAt(t, n, slices.Index(whole.calls, "unmount"))
+	j, log := n.job(t, bareos)
+	if _, err := j.cleaner().Sweep(context.Background(), false); err != nil || len(n.left(t)) > 0 {
+		t.Errorf("Sweep = %v, left %q\n%s", err, n.left(t), log.all())
+	}
+}

@@ -53,7 +53,7 @@ func (b *backup) snapshot() error {
 	for n, v := range b.volumes {
 		v.snapshot = id
 		v.dir = filepath.Join(j.Node.Mounts, fmt.Sprintf("%s.%s.%d", b.container.UUID, id[:8], n))
-		if err := j.journal.Intend(undo.Step{Do: undo.MadeSnapshot, Descriptor: v.disk.Descriptor, Snapshot: id, Container: b.container.UUID}); err != nil {
+		if err := j.journal.Intend(undo.Step{Do: undo.MadeSnapshot, Descriptor: v.disk.Descriptor, Snapshot: id, Container: b.container.UUID, Owner: b.owner}); err != nil {
 			return err
 		}
 		if err := b.record(v, id); err != nil {

@@ -165,7 +165,7 @@ func (c Cleaner) mayTouch(dead *undo.Journal) error {
 		switch ours, owner, err := c.Node.Containers.Owns(private); {
 		case err != nil:
 			return fmt.Errorf("whose is container %s? %w", s.Container, err)
-		case !ours:
+		case !ours && owner != s.Owner: // else a name of this node's that is out of date: see lost
 			return fmt.Errorf("container %s belongs to node %q by its file .owner, so nothing is touched: %w", s.Container, owner, errElsewhere)
 		}
 	}

@@ -57,6 +57,8 @@ type Step struct {
 	Descriptor string `json:"descriptor,omitempty"`
 	Snapshot   string `json:"snapshot,omitempty"`
 	Container  string `json:"container,omitempty"`
+	// Owner is what .owner said of the container when the step was taken.
+	Owner string `json:"owner,omitempty"`
 	// Mark is what a made tree or lock holds as a sign that it is still this job's.
 	Mark string `json:"mark,omitempty"`
 }
