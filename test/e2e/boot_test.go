@@ -22,6 +22,7 @@ func TestBoot(t *testing.T) {
 	w.run("sed", "-i", `s/^ONBOOT=.*/ONBOOT="yes"/`, "/vz/private/"+webUUID+"/ve.conf")
 	w.start(rig.Config{Jobs: []rig.Job{
 		{Name: "web", Slow: true, Plugin: []string{"name=web:lockfile=/vz/backup"}}, {Name: "other", Plugin: []string{"name=other"}}}})
+	w.run("touch", "/vz/backup") // elsewhere than in the usual places it must be there
 	w.run("prlctl", "start", "web")
 	id := w.waiting("web")
 	w.sys.StopDaemon("fd", syscall.SIGKILL)

@@ -87,8 +87,8 @@ func TestMergesThatWereCutOff(t *testing.T) {
 	w.nothingLeft()
 	w.same(want, w.scan(dd), nil)
 
-	// Our own, at the end of a job, after something was written beside it; the next
-	// one completes it.
+	// Our own, at the end of a job, after something was written beside it; vz7ct recover
+	// --wait, which the job starts, or the next job completes it.
 	id, err := w.sys.Begin("slow")
 	w.must(err)
 	w.must(w.sys.WaitLog(id, "Cannot find any appendable volumes"))
@@ -103,12 +103,12 @@ func TestMergesThatWereCutOff(t *testing.T) {
 	r, err = w.sys.Wait(id)
 	w.must(err)
 	w.says(r, "not all could be taken back: merge snapshot: ", "ploop snapshot-delete -u {")
-	if left, err := w.node.Leftovers(); err != nil || len(left) == 0 {
-		t.Errorf("after a merge that was killed: %v, %v, want the snapshot", left, err)
-	}
+	// Then, or in the background before it.
 	r, err = w.sys.Backup("web")
 	w.must(err)
-	w.says(r, "has not ended properly", " merged in ")
+	if !r.OK() && !strings.Contains(r.Termination, "warnings") {
+		t.Errorf("job has ended with %q:\n%s", r.Termination, r.Log)
+	}
 	w.nothingLeft()
 	w.same(want, w.scan(dd), nil)
 	if out, err := w.node.Lab("check", w.node.Dir); err != nil {
