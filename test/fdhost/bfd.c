@@ -40,6 +40,21 @@ bfd_opened(const struct job * j)
 	return (j->bfd.fid >= 0);
 }
 
+/* When a file was made: its number may be another one's soon after its end. */
+static struct timespec
+born(int fd)
+{
+	struct timespec ts = { 0, 0 };
+	struct statx stx;
+
+	if ((statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx) == 0) &&
+	    (stx.stx_mask & STATX_BTIME)) {
+		ts.tv_sec = stx.stx_btime.tv_sec;
+		ts.tv_nsec = stx.stx_btime.tv_nsec;
+	}
+	return (ts);
+}
+
 /* The descriptor that the plugin gave to the core. */
 static void
 check_fd(struct job * j, const char * name, int flags)
@@ -59,6 +74,7 @@ check_fd(struct job * j, const char * name, int flags)
 	}
 	j->bfd.dev = st.st_dev;
 	j->bfd.ino = st.st_ino;
+	j->bfd.born = born(fd);
 	if ((fl & FD_CLOEXEC) == 0)
 		violate(j->number, "fd-cloexec", "descriptor %d for %s", fd,
 		    escape(name));
@@ -279,10 +295,12 @@ bfd_seek(struct job * j, int64_t offset, int whence)
 static void
 check_closed(struct job * j, int fd, const char * when)
 {
+	struct timespec ts = born(fd);
 	struct stat st;
 
 	if ((fstat(fd, &st) == 0) && (st.st_dev == j->bfd.dev) &&
-	    (st.st_ino == j->bfd.ino))
+	    (st.st_ino == j->bfd.ino) && (ts.tv_sec == j->bfd.born.tv_sec) &&
+	    (ts.tv_nsec == j->bfd.born.tv_nsec))
 		violate(j->number, "fd-open", "descriptor %d is open after %s",
 		    fd, when);
 }

@@ -39,6 +39,7 @@ struct bfd {
 	int err;			/* errno of the last operation. */
 	dev_t dev;			/* What fid was, if in_core. */
 	ino_t ino;
+	struct timespec born;		/* When; 0 if that is not known. */
 };
 
 /* One job in one File Daemon: what the daemon keeps in its JCR. */
