@@ -70,7 +70,7 @@ struct entry {
 /* One file of a restore.  Everything belongs to the daemon, for the call only. */
 struct restored {
 	const char *name;
-	const char *where;
+	const char *where;	/* NULL: the names were chosen by RegexWhere */
 	const char *link;
 	enum kind kind;
 	int sparse;

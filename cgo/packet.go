@@ -64,6 +64,7 @@ func decodeRestored(r *C.struct_restored) *fdplugin.Restored {
 		Kind:    fdplugin.Kind(r.kind),
 		Name:    C.GoString(r.name),
 		Where:   C.GoString(r.where),
+		Renamed: r.where == nil,
 		Link:    C.GoString(r.link),
 		Replace: restore.Replace(r.replace),
 	}

@@ -20,6 +20,8 @@ type Restored struct {
 	// Name is the name after where and regexwhere were applied. Where is what
 	// was put before it, "" if nothing was.
 	Name, Where string
+	// Renamed: the operator has chosen names by regexwhere.
+	Renamed bool
 	// Link is a symbolic link's target, or the first name of a hard link, with
 	// Where before it.
 	Link    string
@@ -158,8 +160,8 @@ func (r *restoration) target(f *Restored) (target, error) {
 // container needs if the catalogue had no restore object.
 func (r *restoration) manifestOf(f *Restored) (Answer, bool) {
 	bare, err := stripWhere(f.Name, f.Where)
-	if err != nil {
-		return Skip, false
+	if err != nil || f.Renamed && r.opts.Restore != RestoreFiles {
+		return Skip, false // what is wrong, the target says
 	}
 	p, ok := locate(bare)
 	if !ok || p.area != inPrivate || p.path != manifestName {

@@ -290,3 +290,27 @@ func TestLaterLevelReplaces(t *testing.T) {
 		t.Errorf("the file is %q, %v, want that of the later level\n%s", b, err, log.all())
 	}
 }
+
+// With regexwhere a console of few rights could make any file of a tenant's an action
+// script, which the node runs as root, or the container's configuration.
+func TestNoRegexwhereForContainers(t *testing.T) {
+	list, _ := backedUp(t, bareos)
+	for _, name := range []string{
+		privateRoot + webID + "/" + scriptFolder + "/" + webID + ".mount", privateRoot + webID + "/ve.conf", privateRoot + webID + "/" + manifestName,
+		treeRoot + webID + "/etc/hostname",
+	} {
+		n := emptyNode(t)
+		before := look(t, n.path("conf"))
+		j, log := n.job(t, bareos)
+		j.AddObject(list[0].Name, 1, list[0].Data)
+		must(t, j.StartRestore(cmd))
+		answer, err := j.CreateFile(&Restored{Kind: Regular, Name: name, Renamed: true, Stat: unix.Stat_t{Mode: 0o755, Size: 3}, Replace: restore.Always})
+		if err != ErrStop || answer != Skip || j.OpenRestored() >= 0 || !strings.Contains(log.all("fatal"), "regexwhere") {
+			t.Errorf("CreateFile(%s) = %v, %v, said %s", name, answer, err, log.all())
+		}
+		j.EndRestore(Failed)
+		if left := n.left(t); len(left) > 0 || len(n.calls) > 0 || len(look(t, n.path("conf"))) != len(before) {
+			t.Errorf("%s: calls %q, left %q", name, n.calls, left)
+		}
+	}
+}
