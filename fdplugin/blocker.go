@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +77,7 @@ func (b *backup) blocked(dir, below string) error {
 		if err != nil {
 			return fmt.Errorf("look for blocker %s: %w", text.Name(blocker.Text), err)
 		}
-		found, err := match(root, names)
+		found, err := match(b.job.ctx, root, names)
 		root.Close()
 		if err != nil {
 			return fmt.Errorf("look for blocker %s in %s: %w", text.Name(blocker.Text), dir, err)
@@ -109,7 +110,7 @@ const maxCandidates = 10000
 
 // match returns the first path below root that the names cover, "" if there is
 // none. What cannot be reached, because it is missing or no directory, does not match.
-func match(root *os.File, names []exclude.Name) (string, error) {
+func match(ctx context.Context, root *os.File, names []exclude.Name) (string, error) {
 	dirs := []string{"."}
 	for n, name := range names {
 		last := n == len(names)-1
@@ -119,7 +120,7 @@ func match(root *os.File, names []exclude.Name) (string, error) {
 				next = append(next, path.Join(d, plain))
 				continue
 			}
-			found, err := list(root, d, name)
+			found, err := list(ctx, root, d, name)
 			if err != nil {
 				return "", err
 			}
@@ -137,7 +138,10 @@ func match(root *os.File, names []exclude.Name) (string, error) {
 }
 
 // list returns the names in a directory that match.
-func list(root *os.File, dir string, name exclude.Name) ([]string, error) {
+func list(ctx context.Context, root *os.File, dir string, name exclude.Name) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	f, err := openAtRoot(root, dir)
 	switch {
 	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENAMETOOLONG):
@@ -156,6 +160,9 @@ func list(root *os.File, dir string, name exclude.Name) ([]string, error) {
 	}
 	var out []string
 	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err // a tenant's directory may have any number of names
+		}
 		names, err := f.Readdirnames(512)
 		for _, n := range names {
 			if name.Match(n) {

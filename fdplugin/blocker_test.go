@@ -3,6 +3,8 @@
 package fdplugin
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +24,7 @@ func matchIn(t *testing.T, dir, pattern string) (string, error) {
 	root, err := os.OpenFile(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	must(t, err)
 	defer root.Close()
-	return match(root, names)
+	return match(context.Background(), root, names)
 }
 
 func TestMatch(t *testing.T) {
@@ -98,5 +100,32 @@ func TestWithin(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("within(%s, %s) = %s, want %s", tt.pattern, tt.below, got, tt.want)
 		}
+	}
+}
+
+// A search that is long, in a tenant's directory perhaps, ends with its job.
+func TestBlockerSearchIsCancelled(t *testing.T) {
+	n := webNode(t)
+	j, log := n.job(t, bareos)
+	n.at = func(c int) {
+		if n.calls[c-1] == "mount" {
+			j.Cancel()
+		}
+	}
+	if err := j.StartBackup(cmd + ":blocker=*/*/*"); err != ErrStop {
+		t.Errorf("StartBackup = %v, want ErrStop", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	root, err := os.Open(n.path("tree-root"))
+	must(t, err)
+	names, err := exclude.Path("*/*")
+	must(t, err)
+	if found, err := match(ctx, root, names); !errors.Is(err, context.Canceled) {
+		t.Errorf("match of a job that was cancelled = %q, %v", found, err)
+	}
+	root.Close()
+	if left := n.left(t); len(left) > 0 || log.all("fatal") != "" {
+		t.Errorf("left behind: %q\n%s", left, log.all())
 	}
 }

@@ -42,6 +42,10 @@ func TestHostileSteps(t *testing.T) {
 		"an odd mounted one":     {Do: undo.Mounted, Dir: n.path("mnt/m"), Descriptor: descriptor, Snapshot: "x"},
 		"no tree":                {Do: undo.MadeTree, Container: oldID, Mark: "x"},
 		"no lock file":           {Do: undo.MadeLink, Dir: n.path("precious")},
+		"no lock of ours":        {Do: undo.LockedContainer, Dir: n.path("precious"), Mark: oldID},
+		"a lock's odd mark":      {Do: undo.LockedContainer, Dir: n.path("x.lck"), Mark: "../precious"},
+		"no control group":       {Do: undo.Frozen, Dir: n.path("empty")},
+		"a snapshot of a path":   {Do: undo.MadeSnapshot, Descriptor: descriptor, Snapshot: oldID, Container: "../../x"},
 		"of a later release":     {Do: "format", Dir: n.path("empty")},
 	} {
 		j, log := n.job(t, bareos)

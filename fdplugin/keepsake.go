@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/bareos-contrib/vz7ct/internal/regular"
+	"github.com/bareos-contrib/vz7ct/ploop"
 )
 
 // keepDescriptors is how many copies of one disk's descriptor are kept, keptFor
@@ -31,7 +34,7 @@ func (n Node) keepDescriptor(descriptor, container, what string) error {
 		return err
 	}
 	of := container + "." + filepath.Base(filepath.Dir(descriptor)) + "."
-	now, err := os.ReadFile(descriptor)
+	now, err := regular.ReadFile(descriptor, ploop.MaxDescriptor)
 	if err == nil {
 		if last, _ := os.ReadFile(lastOf(dir, of)); bytes.Equal(last, now) {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 )
 
@@ -35,7 +36,7 @@ func progressPath(state, journal string) string {
 
 // ProgressOf reads the progress of the job with that journal, nil if there is none.
 func ProgressOf(state, journal string) *Progress {
-	b, err := os.ReadFile(progressPath(state, journal))
+	b, err := regular.ReadFile(progressPath(state, journal), 64<<10)
 	if err != nil {
 		return nil
 	}

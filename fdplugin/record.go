@@ -3,12 +3,10 @@
 package fdplugin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/internal/lock"
+	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/prlctl"
@@ -79,33 +78,40 @@ func (r record) write(descriptor string) (h *lock.Held, err error) {
 
 // readRecord reads a record and judges it: what it names is to be taken back.
 func readRecord(path string) (record, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	data, err := regular.ReadFile(path, maxRecord)
 	if err != nil {
 		return record{}, err
 	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return record{}, fmt.Errorf("%s is no regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxRecord))
+	r, err := parseRecord(path, data)
 	if err != nil {
-		return record{}, err
+		return record{}, fmt.Errorf("%s %w", path, err)
 	}
+	return r, nil
+}
+
+func parseRecord(path string, data []byte) (record, error) {
 	r := record{path: path}
-	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&r); err != nil {
-		return record{}, fmt.Errorf("%s: %w", path, err)
+	if err := json.Unmarshal(data, &r); err != nil {
+		return record{}, fmt.Errorf("is no record: %w", err)
 	}
 	container, ok1 := prlctl.ParseUUID(r.Container)
 	snapshot, ok2 := prlctl.ParseUUID(r.Snapshot)
 	switch {
 	case r.Version != recordVersion:
-		return record{}, fmt.Errorf("%s: format %d, known is %d", path, r.Version, recordVersion)
-	case !ok1 || !ok2 || container != r.Container || filepath.Base(path) != recordPrefix+snapshot:
-		return record{}, fmt.Errorf("%s names snapshot %q of container %q", path, r.Snapshot, r.Container)
-	case strings.ContainsAny(r.Journal, "/") || r.Journal == "":
-		return record{}, fmt.Errorf("%s names journal %q", path, r.Journal)
+		return record{}, fmt.Errorf("has format %d, known is %d", r.Version, recordVersion)
+	case !ok1 || !ok2 || container != r.Container || snapshot != r.Snapshot || filepath.Base(path) != recordPrefix+snapshot:
+		return record{}, fmt.Errorf("names snapshot %q of container %q", r.Snapshot, r.Container)
+	case strings.ContainsAny(r.Journal, "/\x00") || r.Journal == "":
+		return record{}, fmt.Errorf("names journal %q", r.Journal)
 	}
 	return r, nil
+}
+
+// mountedIn reports whether the mount that the record names is where a job would have
+// mounted this snapshot, and no other one.
+func (r record) mountedIn(mounts string) bool {
+	return filepath.Clean(r.Mount) == r.Mount && filepath.Dir(r.Mount) == filepath.Clean(mounts) &&
+		strings.HasPrefix(filepath.Base(r.Mount), r.Container+"."+r.Snapshot[:8]+".")
 }
 
 func (r record) descriptor() string { return filepath.Join(filepath.Dir(r.path), "DiskDescriptor.xml") }
@@ -221,7 +227,7 @@ func (c Cleaner) stranger(ctx context.Context, dry bool, r record, stuck map[str
 	if err != nil {
 		return err
 	}
-	if filepath.Dir(r.Mount) != filepath.Clean(c.Node.Mounts) {
+	if !r.mountedIn(c.Node.Mounts) {
 		steps = steps[2:]
 	}
 	if why != "" {

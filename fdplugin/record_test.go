@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/prlctl"
 )
 
 // rootDisk is the descriptor of the node's root disk.
@@ -271,4 +273,28 @@ func TestDescriptorsAreKept(t *testing.T) {
 	if now := copies(); len(now) != 2+keepDescriptors {
 		t.Errorf("%d copies are kept, want 2 of the one disk and %d of the other", len(now), keepDescriptors)
 	}
+}
+
+// What is taken for a record names nothing but its own disk's snapshot.
+func FuzzRecord(f *testing.F) {
+	const id = "11111111-1111-4111-8111-111111111111"
+	good := `{"vz7ct_snapshot":1,"snapshot":"` + id + `","container":"` + webID + `","journal":"x","node":"n","job":"j","started":"s","mount":"/mnt/bareos/` + webID + `.11111111.0"}`
+	f.Add([]byte(good))
+	f.Add([]byte(good[:90]))
+	f.Add([]byte(strings.Replace(good, `"x"`, `"../x"`, 1)))
+	f.Add([]byte(good + good))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := "/p/root.hdd/" + recordPrefix + id
+		r, err := parseRecord(path, data)
+		if err != nil {
+			return
+		}
+		if c, ok := prlctl.ParseUUID(r.Container); !ok || c != r.Container || r.Snapshot != id || r.path != path || strings.ContainsAny(r.Journal, "/\x00") ||
+			r.descriptor() != "/p/root.hdd/DiskDescriptor.xml" {
+			t.Errorf("parseRecord(%q) = %+v", data, r)
+		}
+		if r.mountedIn("/mnt/bareos") && !strings.HasPrefix(r.Mount, "/mnt/bareos/"+r.Container+".11111111.") {
+			t.Errorf("parseRecord(%q) has the mount %q", data, r.Mount)
+		}
+	})
 }

@@ -148,6 +148,20 @@ func (c Cleaner) known(s undo.Step) error {
 		if s.Dir == "" {
 			return errors.New("it names no private area")
 		}
+	case undo.LockedContainer:
+		// What is beside the lock is called by both.
+		if id, ok := prlctl.ParseUUID(s.Mark); !strings.HasSuffix(s.Dir, ".lck") || s.Mark != "" && (!ok || id != s.Mark) {
+			return fmt.Errorf("%q with mark %q is no lock of a container", s.Dir, s.Mark)
+		}
+	case undo.Frozen:
+		if !prlctl.ValidCTID(filepath.Base(s.Dir)) {
+			return fmt.Errorf("%q is no control group of a container", s.Dir)
+		}
+	case undo.MadeSnapshot:
+		// Files are called by it.
+		if id, ok := prlctl.ParseUUID(s.Container); s.Container != "" && (!ok || id != s.Container) {
+			return fmt.Errorf("%q is no container", s.Container)
+		}
 	}
 	if id, ok := prlctl.ParseUUID(s.Snapshot); (s.Snapshot != "" || s.Do == undo.MadeSnapshot) && (!ok || id != s.Snapshot) {
 		return fmt.Errorf("%q is no snapshot of ours", s.Snapshot)

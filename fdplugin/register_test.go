@@ -157,3 +157,25 @@ func TestPrivateAreaHoldsNoTraps(t *testing.T) {
 		}
 	}
 }
+
+// Of a configuration nothing is changed but where its disks are.
+func FuzzRewrite(f *testing.F) {
+	f.Add("VEID=1\nDISK=\"uuid={x},image=/pool/data.hdd;image=/vz/private/"+webID+"/root.hdd\"\n", "/pool/data.hdd/root.hds")
+	f.Add(" DISK='image=/a,image=/a'\r\nDISK=image=/a\n\x00", "/a/b")
+	f.Fuzz(func(t *testing.T, conf, image string) {
+		d := manifestDisk{UUID: dataID, Image: image, Size: 1}
+		if d.judge() != nil {
+			return
+		}
+		c := &newContainer{m: webManifest(), private: "/vz/private/" + webID, disks: []*newDisk{{manifestDisk: d, image: "disk-{" + dataID + "}.hdd/root.hds"}}}
+		was, is := strings.Split(conf, "\n"), strings.Split(c.rewrite(conf), "\n")
+		if len(was) != len(is) {
+			t.Fatalf("rewrite(%q) has %d lines, %d before", conf, len(is), len(was))
+		}
+		for n := range was {
+			if was[n] != is[n] && (!strings.HasPrefix(strings.TrimSpace(was[n]), "DISK=") || !strings.Contains(was[n], filepath.Dir(image))) {
+				t.Errorf("rewrite(%q) with %q changes %q to %q", conf, image, was[n], is[n])
+			}
+		}
+	})
+}

@@ -37,7 +37,7 @@ func (b *backup) findGroup() error {
 // notOfOneMoment is the error of a job that was to save several disks as they were
 // at one moment, and does not do with less.
 func (b *backup) notOfOneMoment(why error) error {
-	return fmt.Errorf("multi_disk=freeze: container %s: %w; with multi_disk=skew the disks are saved one after another", b.container.Name, why)
+	return fmt.Errorf("multi_disk=freeze: container %s: %w; with multi_disk=skew the disks are saved one after another", b.container.Title(), why)
 }
 
 // snapshot freezes every disk: one after another, or with all processes of the

@@ -30,8 +30,8 @@ const (
 
 	// maxChain is libploop's limit for the files of one disk.
 	maxChain = 127
-	// maxDescriptor bounds a descriptor that is read: 127 images need 40 KiB.
-	maxDescriptor = 1 << 20
+	// MaxDescriptor bounds a descriptor that is read: 127 images need 40 KiB.
+	MaxDescriptor = 1 << 20
 
 	// SectorSize is the unit of all sizes in descriptors and headers.
 	SectorSize = 512
@@ -114,12 +114,12 @@ func Read(path string) (*Disk, error) {
 
 // parse reads a descriptor that lies in dir.
 func parse(r io.Reader, dir string) (*Disk, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxDescriptor+1))
+	data, err := io.ReadAll(io.LimitReader(r, MaxDescriptor+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(data) > maxDescriptor {
-		return nil, fmt.Errorf("%w: larger than %d bytes", ErrDescriptor, maxDescriptor)
+	if len(data) > MaxDescriptor {
+		return nil, fmt.Errorf("%w: larger than %d bytes", ErrDescriptor, MaxDescriptor)
 	}
 	var x xmlDisk
 	if err := xml.Unmarshal(data, &x); err != nil {

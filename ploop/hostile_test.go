@@ -66,9 +66,9 @@ func TestHugeDescriptors(t *testing.T) {
 		"one comment":  "<!--" + strings.Repeat("x", 10<<20) + "-->" + one,
 		"entities":     "<!DOCTYPE x [" + strings.Repeat(`<!ENTITY a "&b;&b;&b;">`, 1<<19) + "]>" + one,
 		"zeros":        strings.Repeat("\x00", 10<<20),
-		"just too big": one + strings.Repeat(" ", maxDescriptor+1-len(one)),
+		"just too big": one + strings.Repeat(" ", MaxDescriptor+1-len(one)),
 	} {
-		for _, size := range []int{len(text), maxDescriptor} {
+		for _, size := range []int{len(text), MaxDescriptor} {
 			text := text[:min(size, len(text))]
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -82,12 +82,12 @@ func TestHugeDescriptors(t *testing.T) {
 			if used := after.TotalAlloc - before.TotalAlloc; used > 256<<20 || took > 20*time.Second {
 				t.Errorf("%s, %d bytes: %d MiB, %s", name, len(text), used>>20, took)
 			}
-			if err != nil && len(err.Error()) > 2*maxDescriptor {
+			if err != nil && len(err.Error()) > 2*MaxDescriptor {
 				t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
 			}
 		}
 	}
-	if _, err := parse(strings.NewReader(one+strings.Repeat(" ", maxDescriptor-len(one))), "/d"); err != nil {
+	if _, err := parse(strings.NewReader(one+strings.Repeat(" ", MaxDescriptor-len(one))), "/d"); err != nil {
 		t.Errorf("parse of as much as is allowed = %v", err)
 	}
 }

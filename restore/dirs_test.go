@@ -5,6 +5,7 @@ package restore
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -35,6 +36,39 @@ func TestErrorsAreBounded(t *testing.T) {
 	if got := strings.Count(fmt.Sprint(err), "bad"); seen != n || got != maxErrors || !strings.Contains(err.Error(), fmt.Sprintf("and of %d more directories", n-maxErrors)) {
 		t.Errorf("each = %d directories, %d errors: %.100v", seen, got, err)
 	}
+}
+
+// A tenant may mount any number of file systems: no more than some stay open.
+func TestFileSystemsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := Open(root, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tree.directory("d", false); err != nil {
+		t.Fatal(err)
+	}
+	tree.forget(0)
+	for dev := range tree.mounts {
+		delete(tree.mounts, dev)
+	}
+	for n := range uint64(maxMounts) {
+		if tree.mounts[1<<50+n], err = os.Open(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tree.directory("d", false); err == nil || !strings.Contains(err.Error(), "64 other file systems") {
+		t.Errorf("directory on one more file system = %v", err)
+	}
+	tree.Abandon()
+	root.Close()
 }
 
 // A path that is taken stays below the root, whoever reads it.

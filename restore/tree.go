@@ -142,6 +142,10 @@ func (t *Tree) Sync() error {
 	return errors.Join(errs...)
 }
 
+// maxMounts is how many file systems of one tree stay open until the end: a tenant
+// may mount any number, and the daemon's descriptors are those of all its jobs.
+const maxMounts = 64
+
 // note remembers the file system of a directory for Sync.
 func (t *Tree) note(dir *os.File) error {
 	var st unix.Stat_t
@@ -150,6 +154,9 @@ func (t *Tree) note(dir *os.File) error {
 	}
 	if t.mounts[st.Dev] != nil {
 		return nil
+	}
+	if len(t.mounts) >= maxMounts {
+		return fmt.Errorf("%s: files were restored to %d other file systems of the tree already", dir.Name(), maxMounts)
 	}
 	own, err := openPath(dir, ".", unix.O_DIRECTORY)
 	if err == nil {

@@ -56,7 +56,7 @@ func TestThawGuard(t *testing.T) {
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%v: %v", sig, err)
 		}
-		if b, _ := os.ReadFile(state); string(b) != "THAWED" {
+		if b, _ := os.ReadFile(state); strings.TrimSpace(string(b)) != "THAWED" {
 			t.Errorf("%v: the group is %q", sig, b)
 		}
 	}

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/bareos-contrib/vz7ct/internal/run"
+	"github.com/bareos-contrib/vz7ct/internal/text"
 )
 
 const (
@@ -160,5 +161,5 @@ func ByHand(dir string) string {
 		g = group{dir: dir}
 	}
 	file, word := g.control(thawed)
-	return "echo " + word + " > " + file
+	return "echo " + word + " > " + text.Shell(file)
 }

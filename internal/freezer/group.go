@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // state is that of a group, in the words of cgroup v1.
@@ -69,7 +71,7 @@ func (g group) control(to state) (file, word string) {
 
 func (g group) set(to state) error {
 	name, word := g.control(to)
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+	f, err := os.OpenFile(name, os.O_WRONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package inroot
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -198,4 +199,43 @@ func TestNoDescriptorIsLost(t *testing.T) {
 	if after := count(); after != before {
 		t.Errorf("%d descriptors, %d before", after, before)
 	}
+}
+
+// Both ways lead to the same place, or to none, and never out of the root.
+func FuzzOpen(f *testing.F) {
+	for _, p := range []string{"abs", "rel/../f", "up", "out2", "a/b/back/passwd", "chain", "./a//b/../..", "todir/../etc", "slash", "loop/x", "a/f/..", "\xff\x00", strings.Repeat("a/../", 300) + "etc", "proc/etc"} {
+		f.Add(p)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		root, dir := tree(t)
+		walked, err := byWalk(root, path)
+		if err == nil {
+			defer walked.Close()
+			if at, err := os.Readlink(procName(walked)); err != nil || at != dir && !strings.HasPrefix(at, dir+"/") {
+				t.Fatalf("byWalk(%q) leads to %q, %v", path, at, err)
+			}
+		}
+		opened, err2 := byKernel(root, path)
+		if errors.Is(err2, unix.ENOSYS) || errors.Is(err2, unix.EPERM) {
+			return
+		}
+		if err2 == nil {
+			defer opened.Close()
+		}
+		if (err == nil) != (err2 == nil) && !errors.Is(err2, unix.ENAMETOOLONG) {
+			t.Fatalf("byWalk(%q) = %v, by the kernel %v", path, err, err2)
+		}
+		if err == nil && err2 == nil && !same(t, walked, opened) {
+			t.Errorf("byWalk(%q) leads elsewhere than the kernel", path)
+		}
+	})
+}
+
+func procName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
+
+func same(t *testing.T, a, b *os.File) bool {
+	t.Helper()
+	x, err1 := a.Stat()
+	y, err2 := b.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }

@@ -240,3 +240,17 @@ func TestVirtuozzoWhereItCannotBeHad(t *testing.T) {
 		t.Errorf("files = %s, want %s", got, want)
 	}
 }
+
+// Whatever the file holds: its holder is a process or nobody, and who has not our
+// mark is not taken for us.
+func FuzzHolder(f *testing.F) {
+	for _, s := range []string{"", "4711\nBacking up\n", "4711\nBacking up\nvz7ct m\n", "-1\nx", "99999999999999999999\n", "0x10\n", "1 2\n\n\n\nvz7ct m", "\x00\n\x1b[m\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, content string) {
+		by := parseHolder(content)
+		if by.pid < 0 || by.mark != "" && !strings.Contains(content, vzMark+by.mark) || strings.ContainsAny(by.mark+by.status, "\n") {
+			t.Errorf("parseHolder(%q) = %+v", content, by)
+		}
+	})
+}

@@ -76,7 +76,9 @@ func parseEntry(b []byte) (name string, off int64, size int, ok bool) {
 		return "", 0, 0, false
 	}
 	raw := b[head:size]
-	if i := bytes.IndexByte(raw, 0); i > 0 {
+	// A slash would lead elsewhere. The kernel looks for that since 5.5 only, and the
+	// file system may be a tenant's.
+	if i := bytes.IndexByte(raw, 0); i > 0 && bytes.IndexByte(raw[:i], '/') < 0 {
 		return string(raw[:i]), off, size, true
 	}
 	return "", 0, 0, false
