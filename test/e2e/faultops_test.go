@@ -18,7 +18,7 @@ func newFaults(t *testing.T, s *score) *faults {
 	t.Helper()
 	f := &faults{world: &world{T: t}, score: s}
 	f.newNode("--disk", "6144")
-	f.world.set("rate=20")
+	f.world.set("rate=10")
 	f.create(rig.Container{Name: "web", UUID: webUUID, Size: "1G", Disks: []string{"mnt=/data,size=512M"}, Tree: smallTree})
 	f.start(rig.Config{Jobs: []rig.Job{
 		{Name: "web", Plugin: []string{"name=web"}},

@@ -55,6 +55,7 @@ func (f *faults) play(p point) {
 	p.op.prepare(f)
 	// What was done until now shall not be what a power cut undoes.
 	f.run("sync")
+	init := f.initOf()
 	switch p.kind {
 	case "kill", "group":
 		f.kill(p)
@@ -74,6 +75,9 @@ func (f *faults) play(p point) {
 		f.Fatalf("no kind of fault %q", p.kind)
 	}
 	struck := time.Since(begin)
+	if p.op.name != "restore=ct" && p.kind != "power" && (init == "" || f.initOf() != init) {
+		f.Errorf("%s: the container was not running all the while: its init was %s, is %s", p, init, f.initOf())
+	}
 	p.op.check(f)
 	f.set("")
 	for _, l := range f.comesBack() {
@@ -81,6 +85,12 @@ func (f *faults) play(p point) {
 		f.Errorf("%s, at %s: left on the node: %s", p, p.what, l)
 	}
 	f.Logf("%s: %.1f s, %.1f s more to judge it; %s", p, struck.Seconds(), (time.Since(begin) - struck).Seconds(), p.what)
+}
+
+// initOf returns the process number of the container's init, "" if there is none.
+func (f *faults) initOf() string {
+	f.Helper()
+	return f.run("sh", "-c", "cat /run/ve/"+webUUID+".init.pid 2>/dev/null || true")
 }
 
 // stand starts a job and returns when it stands still at the point, with the number

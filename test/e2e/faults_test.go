@@ -49,11 +49,11 @@ func TestFaults(t *testing.T) {
 		for n := range min(faultNodes(), 1+len(queue)/8) {
 			t.Run(strconv.Itoa(n), func(t *testing.T) {
 				t.Parallel()
-				f := first
-				if n > 0 {
-					f = newFaults(t, s)
+				if n == 0 {
+					s.work(t, first, points)
+				} else {
+					s.work(t, nil, points)
 				}
-				f.work(t, points)
 			})
 		}
 	})
@@ -79,27 +79,51 @@ func faultNodes() int {
 	return 3
 }
 
-// judgeEvery is after how many points the container is stopped and its data judged.
-const judgeEvery = 12
+// judgeEvery is after how many points the container is stopped and its data judged,
+// renewEvery after how many a new node takes the place of one that has filled up with
+// what the container's programs and the Director have written.
+const (
+	judgeEvery = 12
+	renewEvery = 5 * judgeEvery
+)
 
-// work plays points on one node. A node that does not come back is put aside, to be
-// looked at, and another one takes its place.
-func (f *faults) work(t *testing.T, points <-chan point) {
-	spoiled, played := 0, 0
-	for p := range points {
-		ok := t.Run(p.String(), func(t *testing.T) { f.on(t).play(p) })
-		if played++; ok && played%judgeEvery == 0 {
-			ok = t.Run("data", func(t *testing.T) { f.on(t).durable() })
-		}
-		if ok {
-			continue
-		}
-		if spoiled++; spoiled == 8 {
+// work plays points on one node after the other. A node that does not come back is
+// put aside.
+func (s *score) work(t *testing.T, first *faults, points <-chan point) {
+	for spoiled := 0; len(points) > 0; {
+		if spoiled == 8 {
 			t.Fatal("eight nodes have not come back: the remaining points are left to others")
 		}
-		f = newFaults(t, f.score)
+		f := first
+		if !t.Run("on", func(t *testing.T) {
+			if f == nil {
+				f = newFaults(t, s)
+			}
+			f.on(t).playSome(points)
+		}) {
+			spoiled++
+		}
+		first = nil
 	}
-	f.on(t).durable()
+}
+
+// playSome plays points until the node is to be renewed, or does not come back.
+func (f *faults) playSome(points <-chan point) {
+	for n := 1; n <= renewEvery; n++ {
+		p, more := <-points
+		if !more {
+			break
+		}
+		ok := f.Run(p.String(), func(t *testing.T) { f.on(t).play(p) })
+		if ok && n%judgeEvery == 0 {
+			ok = f.Run("data", func(t *testing.T) { f.on(t).durable() })
+		}
+		if !ok {
+			return
+		}
+	}
+	f.durable()
+	f.run("prlctl", "stop", "web")
 }
 
 // point is one place in one operation, and what happens there.

@@ -4,6 +4,7 @@ package rig
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -49,7 +50,14 @@ func (s *System) jobLog() string { return filepath.Join(s.Dir, "log/dir.log") }
 
 // Log returns the lines of a job so far.
 func (s *System) Log(id int) string {
-	b, _ := os.ReadFile(s.jobLog())
+	f, err := os.Open(s.jobLog())
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	// Nothing is written of a job before it was queued; the file may be long.
+	_, _ = f.Seek(s.queuedAt[id], io.SeekStart)
+	b, _ := io.ReadAll(f)
 	mark := fmt.Sprintf(" JobId %d: ", id)
 	var out []string
 	mine := false

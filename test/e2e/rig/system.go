@@ -71,6 +71,8 @@ type System struct {
 	ports  struct{ dir, fd, sd int }
 	procs  map[string]*exec.Cmd
 	ended  map[string]chan struct{}
+	// queuedAt is how long the job log was when a job was queued.
+	queuedAt map[int]int64
 }
 
 // family drives one family of daemons.
@@ -94,7 +96,7 @@ func IsBareos() bool { return os.Getenv("E2E_BAREOS") != "" }
 
 // Start starts the daemons in a new directory.
 func Start(n *Node, dir string, cfg Config) (*System, error) {
-	s := &System{Node: n, Dir: dir, cfg: cfg, procs: map[string]*exec.Cmd{}, ended: map[string]chan struct{}{}}
+	s := &System{Node: n, Dir: dir, cfg: cfg, procs: map[string]*exec.Cmd{}, ended: map[string]chan struct{}{}, queuedAt: map[int]int64{}}
 	if prefix := os.Getenv("E2E_BAREOS"); prefix != "" {
 		s.family = bareos{prefix}
 	} else {
@@ -263,6 +265,10 @@ var queued = regexp.MustCompile(`Job queued\. JobId=(\d+)`)
 
 // begin runs a console command that queues a job and returns its number.
 func (s *System) begin(line string) (int, error) {
+	var size int64
+	if info, err := os.Stat(s.jobLog()); err == nil {
+		size = info.Size()
+	}
 	out, err := s.Console(line)
 	if err != nil {
 		return 0, err
@@ -271,7 +277,9 @@ func (s *System) begin(line string) (int, error) {
 	if m == nil {
 		return 0, fmt.Errorf("no job was queued: %s", out)
 	}
-	return strconv.Atoi(m[1])
+	id, err := strconv.Atoi(m[1])
+	s.queuedAt[id] = size
+	return id, err
 }
 
 // Begin starts a backup job and returns its number.
