@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 #
 # make demo        the whole story on a node of its own: see README.md
-# make test        everything is tested (needs root; at most 35 minutes)
+# make test        everything is tested (needs root; at most an hour)
 # make test-full   the same without a limit of time
 # make faults      jobs stopped at every call of ploop and prlctl, and what comes of it
 # make build       build/vz7ct-fd.so, the plugin, and build/vz7ct, its companion
