@@ -46,14 +46,14 @@ type newDisk struct {
 
 // intoNew makes the container's disks with its first file.
 func (r *restoration) intoNew(f *Restored) (target, error) {
+	p, err := containerName(f.Name, f.Where)
+	if err != nil {
+		return nil, err
+	}
 	if f.Renamed {
 		// With it any file of a tenant's could become an action script, which the node
 		// runs as root, or the container's configuration.
 		return nil, fmt.Errorf("restore=ct: %s: regexwhere (or add_prefix, strip_prefix) cannot be used for whole containers: leave it out, where does not matter either", text.Name(f.Name))
-	}
-	p, err := containerName(f.Name, f.Where)
-	if err != nil {
-		return nil, err
 	}
 	if c := r.containers[p.uuid]; c != nil {
 		return c, nil

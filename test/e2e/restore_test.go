@@ -107,6 +107,7 @@ func TestRestoreContainerIsRefused(t *testing.T) {
 	try(rig.Restore{Options: "disk_size=64M"}, "disk_size of 64.0 MiB is too small")
 	try(rig.Restore{Options: "start=maybe"}, "start=maybe", "valid is yes or no")
 	try(rig.Restore{Regex: "!^/vz/private!/etc/elsewhere!"}, "is no name of a container's backup")
+	try(rig.Restore{Regex: "!/etc/hostname$!/etc/other!"}, "regexwhere")
 	if out := w.run("ls", "/vz/private"); out != "" {
 		t.Errorf("left in /vz/private: %s", out)
 	}
