@@ -240,13 +240,19 @@ func TestWhatIsLeftOnTheWayToALink(t *testing.T) {
 	}
 }
 
+// memory returns a directory that is quicker than a disk, if there is one.
+func memory(t testing.TB) string {
+	dir, err := os.MkdirTemp("/dev/shm", "lock-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // A directory with any number of names does not hold the job.
 func TestNamesAreBounded(t *testing.T) {
-	dir, err := os.MkdirTemp("/dev/shm", "lock-") // quicker than a disk
-	if err != nil {
-		dir = t.TempDir()
-	}
-	defer os.RemoveAll(dir)
+	dir := memory(t)
 	for n := range maxNames + 50 {
 		must(t, os.Symlink("x", filepath.Join(dir, strconv.Itoa(n))))
 	}
@@ -264,8 +270,8 @@ func FuzzLink(f *testing.F) {
 	for _, s := range []string{"", mark, mark + "1\n", "vz7ct", mark + "../x", "node-1.2-3", strings.Repeat(mark, 100), "\x00\n"} {
 		f.Add(s)
 	}
+	path := filepath.Join(memory(f), "l")
 	f.Fuzz(func(t *testing.T, content string) {
-		path := filepath.Join(t.TempDir(), "l")
 		put(t, path+".lock", content)
 		h, err := WithLink(path, nothing)
 		var held *HeldError
