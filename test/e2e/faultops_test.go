@@ -35,7 +35,7 @@ func newFaults(t *testing.T, s *score) *faults {
 	f.base = f.backup("web").ID
 	f.run("prlctl", "start", "web")
 	f.busy(10)
-	f.run("sync")
+	f.syncNode()
 	return f
 }
 

@@ -54,7 +54,7 @@ func (f *faults) play(p point) {
 	begin := time.Now()
 	p.op.prepare(f)
 	// What was done until now shall not be what a power cut undoes.
-	f.run("sync")
+	f.syncNode()
 	init := f.initOf()
 	switch p.kind {
 	case "kill", "group":

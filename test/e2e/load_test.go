@@ -37,7 +37,7 @@ func TestRandomKills(t *testing.T) {
 	f.world.set("rate=50")
 	f.load(webUUID, 48)
 	f.load(oldUUID, 48)
-	f.run("sync")
+	f.syncNode()
 	active := f.activeTime()
 	planted := 0
 	for n := 1; n <= kills; n++ {
