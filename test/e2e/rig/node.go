@@ -229,6 +229,10 @@ type Status struct {
 func (n *Node) Status() (Status, error) {
 	var s Status
 	out, err := lab("status", n.Dir, "--json")
+	// What is just being taken back may go while the lab looks at it.
+	for try := 0; err != nil && strings.Contains(out, "no such file") && try < 20; try++ {
+		out, err = lab("status", n.Dir, "--json")
+	}
 	if err == nil {
 		err = json.Unmarshal([]byte(out), &s)
 	}
