@@ -80,10 +80,25 @@ func cutOffSnapshot(now *Disk, uuid string) (*Disk, error) {
 	if err != nil {
 		return nil, nil // it was being written: nothing else has happened
 	}
-	if _, about := next.Shot(uuid); !about || len(next.Images) != len(now.Images)+1 || next.file(guid(uuid)) != now.file(now.Top) {
+	if _, about := next.Shot(uuid); !about || len(next.Images) != len(now.Images)+1 || next.file(guid(uuid)) != now.file(now.Top) || !adds(now, next) {
 		return nil, nil
 	}
 	return next, nil
+}
+
+// adds reports whether a descriptor has, over another one, a top alone, with an image
+// where ploop makes it: what it names may be removed, and is no other file.
+func adds(now, next *Disk) bool {
+	dirs, files := map[string]bool{}, map[string]bool{}
+	for _, i := range now.Images {
+		dirs[filepath.Dir(i.File)], files[i.File] = true, true
+	}
+	for _, i := range next.Images {
+		if fresh := i.GUID == next.Top; fresh == files[i.File] || fresh && !dirs[filepath.Dir(i.File)] {
+			return false
+		}
+	}
+	return true
 }
 
 // file returns the image of a GUID, "" if there is none.

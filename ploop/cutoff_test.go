@@ -4,6 +4,7 @@ package ploop
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,6 +95,44 @@ func TestSettle(t *testing.T) {
 	c, _ := client()
 	if err := c.Settle(filepath.Join(t.TempDir(), "DiskDescriptor.xml"), "aa"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("Settle of no disk = %v", err)
+	}
+}
+
+// Whatever the descriptor beside the disk's names, no other file is taken for the
+// new image.
+func TestSettleIsAboutTheImageOfTheSnapshot(t *testing.T) {
+	elsewhere := filepath.Join(t.TempDir(), "short") // has no header, as an image that is being made
+	for what, images := range map[string][]string{
+		"an image elsewhere":     {"root.hds", elsewhere},
+		"an image of the disk":   {"root.hds", "root.hds"},
+		"another image below it": {"other.hds", "new.hds"},
+		"another one beside it":  {"root.hds", "new.hds", "other.hds"},
+		"the images exchanged":   {"new.hds", "root.hds"},
+	} {
+		dir := t.TempDir()
+		dd := filepath.Join(dir, "DiskDescriptor.xml")
+		shots := []string{"aa " + null, top + " aa", "bb " + null}[:len(images)]
+		next := build(shots...)
+		for i, name := range images {
+			next = strings.Replace(next, fmt.Sprintf("i%d.hds", i), name, 1)
+		}
+		for path, text := range map[string]string{
+			dd: strings.Replace(build(top+" "+null), "i0.hds", "root.hds", 1), dd + ".tmp": next,
+			elsewhere: "short", filepath.Join(dir, "root.hds"): "short", filepath.Join(dir, "other.hds"): "short", filepath.Join(dir, "new.hds"): "short",
+		} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, _ := client()
+		if err := c.Settle(dd, "aa"); err != nil {
+			t.Errorf("%s: Settle = %v", what, err)
+		}
+		for _, path := range []string{dd, dd + ".tmp", elsewhere, filepath.Join(dir, "root.hds"), filepath.Join(dir, "other.hds"), filepath.Join(dir, "new.hds")} {
+			if !exists(path) {
+				t.Errorf("%s: %s is gone", what, filepath.Base(path))
+			}
+		}
 	}
 }
 
