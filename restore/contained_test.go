@@ -151,6 +151,32 @@ func TestRacingSwapCatchesANaiveRestorer(t *testing.T) {
 	}
 }
 
+// A tenant mounts over a directory, or a device node, as soon as it is made: what is
+// there now is given no owner and no mode.
+func TestWhatIsMountedAtOnceIsRefused(t *testing.T) {
+	for _, p := range []struct {
+		dir, name string
+		mode      uint32
+		ok        bool
+	}{
+		{"/", "proc", unix.S_IFDIR, false},
+		{"/", "sys", unix.S_IFDIR, false},
+		{"/proc", "mounts", unix.S_IFLNK, true}, // has no attributes that are set through it
+		{"/proc", "version", unix.S_IFIFO, false},
+		{"/", "tmp", unix.S_IFDIR, true},
+		{"/dev", "null", unix.S_IFCHR, true},
+		{"/dev", "null", unix.S_IFBLK, false},
+	} {
+		d, err := os.Open(p.dir)
+		must(t, err)
+		f := &File{dir: d, item: Item{Path: p.name, Mode: p.mode}}
+		if err := f.open(p.name); (err == nil) != p.ok || (f.path == nil) == p.ok {
+			t.Errorf("open of %s in %s as %o = %v", p.name, p.dir, p.mode, err)
+		}
+		f.close()
+	}
+}
+
 func TestKernelFileSystemsAreRefused(t *testing.T) {
 	for _, p := range []string{"/proc", "/proc/sys", "/sys"} {
 		d, err := os.Open(p)

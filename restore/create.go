@@ -164,15 +164,33 @@ func (f *File) make() error {
 	if err != nil {
 		return err
 	}
-	if f.path, err = openPath(f.dir, name, 0); err != nil {
-		_ = unix.Unlinkat(at, name, 0)
+	if err = f.open(name); err != nil {
+		f.remove()
+	}
+	return err
+}
+
+// open opens what was just made, which has the name still unless the tenant is
+// quicker: a place in the kernel's own file systems, mounted there at once, must not
+// be given attributes by the node's root.
+func (f *File) open(name string) error {
+	file, err := openPath(f.dir, name, 0)
+	if err != nil {
 		return err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.path.Fd()), &st); err != nil || st.Mode&unix.S_IFMT != f.item.Mode&unix.S_IFMT {
-		f.path.Close()
+	switch err := unix.Fstat(int(file.Fd()), &st); {
+	case err != nil || st.Mode&unix.S_IFMT != f.item.Mode&unix.S_IFMT:
+		file.Close()
 		return errors.New("something else took its place at once")
+	case st.Mode&unix.S_IFMT == unix.S_IFLNK: // nothing can be mounted over it
+	default:
+		if err := writable(file); err != nil {
+			file.Close()
+			return err
+		}
 	}
+	f.path = file
 	return nil
 }
 

@@ -68,9 +68,13 @@ func (f *File) Finish() error {
 // Abort removes what Create has made. What was there before is there still.
 func (f *File) Abort() {
 	defer f.close()
-	if f.existed || f.dir == nil {
-		return
+	if !f.existed && f.dir != nil {
+		f.remove()
 	}
+}
+
+// remove removes what was made, by its name.
+func (f *File) remove() {
 	flags := 0
 	if f.item.directory() {
 		flags = unix.AT_REMOVEDIR
