@@ -25,6 +25,8 @@ func (c *newContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
 	}
 	it := f.item(path)
 	it.Replace = restore.Always // everything in it is new, or of an older level
+	// The node acts upon what these say.
+	it.Indivisible = tree == c.area && f.Kind == Regular && (path == "ve.conf" || strings.HasPrefix(path, ownFolder))
 	if f.Kind == HardLink {
 		q, err := containerName(f.Link, f.Where)
 		if err != nil {

@@ -141,7 +141,7 @@ func (c *newContainer) configure() error {
 			return fmt.Errorf("ve.conf is neither among the restored files nor in the restore object: select %s%s/ve.conf too, or %[1]s%[2]s/%s",
 				privateRoot, c.m.UUID, manifestName)
 		}
-		c.job.Log.Infof("ve.conf was not selected for the restore; it is taken from the manifest")
+		c.job.Log.Infof("ve.conf was not among the restored files, or not all of it; it is taken from the manifest")
 	} else if err != nil {
 		return err
 	}

@@ -238,9 +238,14 @@ func (r *restoration) endFile(broken bool) {
 	file, what := r.file, r.what
 	r.file, r.what = nil, nil
 	if err := r.whole(file, what, broken); err != nil {
-		if file.Replaces() {
+		switch {
+		case file.Replaces():
 			file.Abort()
 			r.failed(what, fmt.Errorf("%w; what was there before is kept", err))
+			return
+		case file.Indivisible():
+			file.Abort()
+			r.failed(what, err)
 			return
 		}
 		r.failed(what, err)

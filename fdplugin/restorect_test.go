@@ -224,6 +224,29 @@ func TestConfigurationOfTheManifest(t *testing.T) {
 	}
 }
 
+// Of ve.conf not all may come, as where the node is full: a part of it is none.
+func TestConfigurationThatDidNotComeWhole(t *testing.T) {
+	list, _ := backedUp(t, bareos)
+	conf := ""
+	for n := range list {
+		if s := &list[n]; strings.HasSuffix(s.Name, "/ve.conf") {
+			conf, s.content = s.content, s.content[:len(s.content)/2]
+		}
+	}
+	n := emptyNode(t)
+	j, log := n.job(t, bareos)
+	must(t, play(j, cmd, "", list))
+	j.EndRestore(Errors)
+	if len(n.registered) != 1 || !strings.Contains(log.all(), "ve.conf: it has ") || !strings.Contains(log.all(), "taken from the manifest") {
+		t.Fatalf("registered %q\n%s", n.registered, log.all())
+	}
+	got, err := os.ReadFile(filepath.Join(n.registered[0], "ve.conf"))
+	must(t, err)
+	if string(got) != conf {
+		t.Errorf("ve.conf is %q, want %q", got, conf)
+	}
+}
+
 // A disk that was outside the private area comes into it, and ve.conf says so.
 func TestDiskFromOutsideThePrivateArea(t *testing.T) {
 	old := webManifest() // data is at /pool/data.hdd

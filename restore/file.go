@@ -176,5 +176,8 @@ func setTimes(name string, atime, mtime int64, link bool) error {
 	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, name, ts, flags) })
 }
 
+// Indivisible reports whether a part of the item is worse than none of it.
+func (f *File) Indivisible() bool { return f.item.Indivisible }
+
 // Replaces reports whether something has the item's name until Finish.
 func (f *File) Replaces() bool { return f.temporary != "" }

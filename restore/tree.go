@@ -50,6 +50,8 @@ type Item struct {
 	First string
 	// Replace says what to do if the name exists.
 	Replace Replace
+	// Indivisible: a part of a file's content is worse than none of it.
+	Indivisible bool
 }
 
 var (

@@ -129,7 +129,7 @@ func TestRestoreOneDirectoryAsContainer(t *testing.T) {
 		rr.Files = append([]string{"/vz/private/" + webUUID + "/.vz7ct/manifest.json"}, rr.Files...)
 	}
 	res := w.restore(rr)
-	w.says(res, "ve.conf was not selected for the restore", "restored and registered")
+	w.says(res, "ve.conf was not among the restored files", "restored and registered")
 	w.run("prlctl", "start", "web")
 	if got := w.run("cat", "/vz/root/"+webUUID+"/etc/hostname"); got != "web\n" {
 		t.Errorf("hostname = %q", got)
