@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,6 +41,7 @@ func TestFaults(t *testing.T) {
 	if len(queue) == 0 {
 		t.Fatalf("VZ7CT_FAULTS=%s names no point", which)
 	}
+	slices.Reverse(queue) // restores first, which have most to put up with
 	points := make(chan point, len(queue))
 	for _, p := range queue {
 		points <- p
