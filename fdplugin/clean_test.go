@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -337,4 +338,35 @@ func TestSweepsQueue(t *testing.T) {
 	if _, _, err := run(t, n, cmd); err != nil || exists(n.path("state/sweep")) {
 		t.Errorf("a job after it = %v", err)
 	}
+}
+
+// Where a job was killed when nothing but its locks was left, their files go too; those
+// of a job that lives stay.
+func TestSweepRemovesDeadLocks(t *testing.T) {
+	n := webNode(t)
+	must(t, os.MkdirAll(n.path("state/locks"), 0o700))
+	for _, dead := range []string{"state/locks/" + webID, "state/sweep"} {
+		put(t, n.path(dead), "")
+	}
+	log, _ := newLog()
+	live, err := lock.Exclusive(n.path("state/locks/other"), true)
+	must(t, err)
+	left := func() (names string) {
+		for _, pattern := range []string{"state/locks/*", "state/sweep"} {
+			files, _ := filepath.Glob(n.path(pattern))
+			for _, f := range files {
+				names += " " + filepath.Base(f)
+			}
+		}
+		return names
+	}
+	for _, s := range []struct {
+		dry  bool
+		want string
+	}{{true, " " + webID + " other sweep"}, {false, " other"}} {
+		if _, err := (Cleaner{Node: n.node(), Log: log}).Sweep(context.Background(), s.dry); err != nil || left() != s.want {
+			t.Errorf("Sweep(%v) = %v, left%s, want%s", s.dry, err, left(), s.want)
+		}
+	}
+	must(t, live.Release())
 }

@@ -23,6 +23,9 @@ import (
 // sweep is at work at a time, others wait: a disk that is just being taken care of
 // is not yet safe.
 func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, err error) {
+	if !dry {
+		c.Node.tidy()
+	}
 	if c.nothing() {
 		return map[string]error{}, nil
 	}
@@ -73,15 +76,13 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 		err = errors.Join(err, c.strangers(ctx, dry, stuck, filepath.Join(areas, "*")))
 	}
 	if !dry {
-		c.Node.dropProgress()
-		removeDeadLocks(filepath.Join(c.Node.State, "locks"))
+		c.Node.tidy()
 	}
 	return stuck, err
 }
 
 // nothing reports whether there is nothing that a job may have left.
 func (c Cleaner) nothing() bool {
-	c.Node.dropProgress()
 	journals, err := os.ReadDir(filepath.Join(c.Node.State, "journal"))
 	if len(journals) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false
@@ -172,11 +173,16 @@ func (c Cleaner) mayTouch(dead *undo.Journal) error {
 	return nil
 }
 
-// removeDeadLocks removes the files of locks that nobody holds.
-func removeDeadLocks(dir string) {
-	files, _ := os.ReadDir(dir)
-	for _, f := range files {
-		if h, err := lock.Exclusive(filepath.Join(dir, f.Name()), true); err == nil {
+// tidy removes the files of jobs that have gone which only said what they were at:
+// of their progress, and of locks that nobody holds.
+func (n Node) tidy() {
+	n.dropProgress()
+	locks, _ := filepath.Glob(filepath.Join(n.State, "locks", "*"))
+	if turn := filepath.Join(n.State, "sweep"); exists(turn) {
+		locks = append(locks, turn)
+	}
+	for _, path := range locks {
+		if h, err := lock.Exclusive(path, true); err == nil {
 			_ = h.Release()
 		}
 	}

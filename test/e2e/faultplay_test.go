@@ -146,7 +146,7 @@ func (f *faults) kill(p point) {
 	}
 	f.set("")
 	f.must(f.sys.StartDaemon("fd"))
-	f.comesBack()
+	f.backWithoutJob(p)
 	f.forget()
 }
 
@@ -165,7 +165,7 @@ func (f *faults) power(p point) {
 	f.lab("up", f.node.Dir)
 	f.set("")
 	f.must(f.sys.StartDaemon("fd"))
-	f.comesBack()
+	f.backWithoutJob(p)
 	f.forget()
 	p.op.rebooted(f)
 }
@@ -185,9 +185,7 @@ func (f *faults) hang(p point) {
 	}
 	f.goOn()
 	f.set("")
-	for _, l := range f.comesBack() {
-		f.Errorf("%s: left on the node, without another job: %s", p, l)
-	}
+	f.backWithoutJob(p)
 	f.forget()
 }
 
@@ -265,6 +263,15 @@ func (f *faults) comesBack() (left []string) {
 		}
 	}
 	return left
+}
+
+// backWithoutJob waits until the node has come back by itself: the daemon was
+// started, or a call of the dead job has ended.
+func (f *faults) backWithoutJob(p point) {
+	f.Helper()
+	for _, l := range f.comesBack() {
+		f.Errorf("%s: left on the node, without another job: %s", p, l)
+	}
 }
 
 func (f *faults) lab(args ...string) {
