@@ -89,10 +89,10 @@ func (j *Job) openJournal(name, uuid string) error {
 }
 
 // takeBack undoes all that the job has done to the node, and reports what could
-// not be undone with the commands that do it.
-func (j *Job) takeBack() {
+// not be undone with the commands that do it. It returns whether that is all.
+func (j *Job) takeBack() (all bool) {
 	if j.journal == nil {
-		return
+		return true
 	}
 	path := j.journal.Path()
 	j.phase("taking back what was made")
@@ -105,13 +105,14 @@ func (j *Job) takeBack() {
 	j.Node.keep(nil)
 	j.journal, j.busy = nil, nil
 	if len(left) == 0 {
-		return
+		return true
 	}
 	why := ""
 	if err != nil {
 		why = ": " + strings.ReplaceAll(err.Error(), "\n", "; ") // one line, of all disks
 	}
 	j.Log.Errorf("not all could be taken back%s; it is in %s and is tried again %s; %s", why, path, j.finish(), advice(err, left))
+	return false
 }
 
 // finish starts the process that takes back the rest, and says who else does.

@@ -371,11 +371,15 @@ func (j *Job) endRestore() {
 	for _, t := range r.targets() {
 		t.abandon()
 	}
+	all := j.takeBack()
 	for _, c := range r.containers {
-		if !c.registered {
+		switch {
+		case c.registered:
+		case all:
 			j.Log.Warnf("the restore of container %s (%s) was not completed: what was made of it is removed, and it can be run again", c.m.title(), c.m.UUID)
+		default:
+			j.Log.Warnf("the restore of container %s (%s) was not completed: it can be run again when what is left, see above, is taken back", c.m.title(), c.m.UUID)
 		}
 	}
-	j.takeBack()
 	j.unlock()
 }

@@ -101,6 +101,9 @@ func TestRestoreIsSweptByTheNextJob(t *testing.T) {
 				t.Errorf("undo fails at %s: said %q, want %q", tt.step, got, want)
 			}
 		}
+		if said := log.all("warning"); !strings.Contains(said, "when what is left, see above, is taken back") || strings.Contains(said, "is removed") {
+			t.Errorf("undo fails at %s: the operator is told %q", tt.step, said)
+		}
 		if len(n.left(t)) == 0 {
 			t.Errorf("undo fails at %s: no journal is left", tt.step)
 		}
