@@ -47,6 +47,10 @@ func (c *newContainer) finish() error {
 	if err := os.RemoveAll(filepath.Join(c.private, ownFolder)); err != nil {
 		j.Log.Warnf("private area of restored container %s: %v", c.m.title(), err)
 	}
+	// A power cut must not bring back what the journal has forgotten.
+	if err := syncDir(c.private); err != nil {
+		j.Log.Warnf("private area of restored container %s: %v", c.m.title(), err)
+	}
 	if err := j.journal.Forget(func(s undo.Step) bool { return s.Do == undo.MadeTree && s.Dir == c.private }); err != nil {
 		return err
 	}
@@ -244,7 +248,7 @@ func (c *newContainer) install(scripts map[string]script) {
 		}
 		if err == nil {
 			_, err = f.Write(s.data)
-			err = errors.Join(err, f.Chmod(s.mode), f.Close())
+			err = errors.Join(err, f.Chmod(s.mode), f.Sync(), f.Close(), syncDir(c.job.Node.Scripts))
 		}
 		if err != nil {
 			c.job.Log.Warnf("not restored exactly: action script %s: %v", path, err)
