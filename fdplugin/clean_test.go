@@ -81,8 +81,21 @@ func TestRemovePrivate(t *testing.T) {
 	j, log := n.job(t, bareos)
 	s := undo.Step{Do: undo.MadeTree, Dir: n.place.Private, Container: webID, Mark: "mine"}
 	put(t, filepath.Join(s.Dir, markName), "mine")
-	if err := j.undo(s); err != nil || !strings.Contains(log.all(), "is registered: its private area "+s.Dir+" stays") {
+	put(t, filepath.Join(s.Dir, scriptFolder, webID+".mount"), "")
+	if err := j.undo(s); err != nil || !strings.Contains(log.all(), "is registered: its private area "+s.Dir+" stays") ||
+		!strings.Contains(log.all("warning"), "action scripts of container "+webID+" were not put in place") || exists(filepath.Join(s.Dir, markName)) {
 		t.Errorf("undo of a registered container = %v, %s", err, log.all())
+	}
+	must(t, os.RemoveAll(filepath.Join(s.Dir, ownFolder)))
+	log.lines = nil
+	for _, mark := range []string{"another's", "gone", "mine"} {
+		put(t, filepath.Join(s.Dir, markName), mark)
+		if mark == "gone" {
+			must(t, os.Remove(filepath.Join(s.Dir, markName)))
+		}
+		if err := j.undo(s); err != nil || log.all("warning") != "" || exists(filepath.Join(s.Dir, markName)) != (mark == "another's") {
+			t.Errorf("undo of a registered container with the mark %q = %v, %s", mark, err, log.all("warning"))
+		}
 	}
 	n.failAt = len(n.calls) + 1
 	if err := j.undo(s); err == nil || !strings.Contains(err.Error(), "is container "+webID+" registered? ") {

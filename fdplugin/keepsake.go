@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/ploop"
 )
@@ -88,6 +90,19 @@ func writeCopy(path string, data []byte) error {
 		os.Remove(path)
 	}
 	return err
+}
+
+// syncFileSystem writes the file system that a directory is on to its disk.
+func syncFileSystem(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Syncfs(int(d.Fd())); err != nil {
+		return fmt.Errorf("sync the file system of %s: %w", dir, err)
+	}
+	return nil
 }
 
 func syncDir(dir string) error {

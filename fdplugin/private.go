@@ -32,8 +32,7 @@ func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
 		return err
 	}
 	if known {
-		c.Log.Infof("container %s is registered: its private area %s stays", s.Container, s.Dir)
-		return nil
+		return c.handOver(s)
 	}
 	mark, err := regular.ReadFile(filepath.Join(s.Dir, markName), 4096)
 	switch {
@@ -46,6 +45,25 @@ func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
 	}
 	c.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more, or has an owner: it stays; remove it if no node uses it", s.Dir)
 	return nil
+}
+
+// handOver takes the mark away from the private area of a container that was
+// registered just before its restore came to a bad end.
+func (c Cleaner) handOver(s undo.Step) error {
+	c.Log.Infof("container %s is registered: its private area %s stays", s.Container, s.Dir)
+	if scripts := filepath.Join(s.Dir, scriptFolder); exists(scripts) {
+		c.Log.Warnf("action scripts of container %s were not put in place when its restore came to a bad end: look at %s, move them to %s and remove %s",
+			s.Container, scripts, c.Node.Scripts, filepath.Join(s.Dir, ownFolder))
+	}
+	path := filepath.Join(s.Dir, markName)
+	mark, err := regular.ReadFile(path, 4096)
+	switch {
+	case errors.Is(err, os.ErrNotExist) || err == nil && (s.Mark == "" || string(mark) != s.Mark):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look at the mark of %s: %w", s.Dir, err)
+	}
+	return errors.Join(os.Remove(path), syncDir(s.Dir))
 }
 
 func exists(path string) bool {
