@@ -172,7 +172,11 @@ const leftovers = `
 grep -E ' /mnt/bareos/' /proc/self/mountinfo | sed 's/^/mount /'
 ls -A /mnt/bareos | sed 's/^/directory /'
 ploop list | grep vz7ct- | sed 's/^/device /'
-ls -A /vz/lock | sed 's/^/container lock /'
+for f in $(ls -A /vz/lock); do
+	pid= doing= mark=
+	{ read pid; read doing; read mark; } < /vz/lock/$f
+	[ -z "$mark" ] && ! kill -0 "$pid" || echo "container lock $f"
+done 2>/dev/null
 find /vz/private -maxdepth 3 -name '.vz7ct-*' | sed 's/^/record /'
 cd /var/lib/vz7ct || exit 0
 find . -mindepth 1 -not -type d -not -path './descriptors/*' | sed 's,^./journal/,journal &,; t; s,^./locks/,lock &,; t; s,^,state ,'
@@ -180,7 +184,8 @@ find . -mindepth 1 -not -type d -not -path './descriptors/*' | sed 's,^./journal
 
 // Leftovers returns what a job may have left on the node: mounts and directories
 // of ours, snapshots with their records, devices of ours, journals, locks, containers
-// that stand still. The copies of descriptors that are kept are none.
+// that stand still. The copies of descriptors that are kept are none, nor is
+// the lock of a prlctl that was killed, which the next one takes over.
 func (n *Node) Leftovers() ([]string, error) {
 	snaps, err := n.Snapshots()
 	if err != nil {

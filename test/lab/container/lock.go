@@ -47,10 +47,10 @@ func (c *Container) Lock(status string) (func(), error) {
 func (c *Container) LockFile(status string) (func(), error) {
 	name := filepath.Join(LockDir, c.CTID+".lck")
 	tmp := fmt.Sprintf("%s.%d", name, os.Getpid())
+	defer os.Remove(tmp) //nolint:errcheck // the link is what counts
 	if err := os.WriteFile(tmp, fmt.Appendf(nil, "%d\n%s\n", os.Getpid(), status), 0o644); err != nil {
 		return nil, err
 	}
-	defer os.Remove(tmp) //nolint:errcheck // the link is what counts
 	for try := 0; ; try++ {
 		err := os.Link(tmp, name)
 		if err == nil {
