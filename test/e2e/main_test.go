@@ -144,6 +144,9 @@ func (w *world) newNode(words ...string) {
 	w.node, err = rig.UpNode(filepath.Join(dir, "node"), words...)
 	w.must(err)
 	w.Cleanup(func() {
+		if w.Failed() {
+			w.Logf("image server:\n%s", w.tail("node/log/server.log"))
+		}
 		if err := w.node.Down(); err != nil {
 			w.Errorf("node is not down: %v", err)
 		}

@@ -3,7 +3,9 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 )
@@ -33,9 +35,12 @@ func (c Client) call(r request, files []*os.File) (*Answer, error) {
 	return &a, a.Err()
 }
 
-// List names all devices.
+// List names all devices. It changes nothing, so where no answer came it asks again.
 func (c Client) List() ([]Device, error) {
 	a, err := c.call(request{Op: "list"}, nil)
+	if errors.Is(err, io.EOF) {
+		a, err = c.call(request{Op: "list"}, nil)
+	}
 	if err != nil {
 		return nil, err
 	}

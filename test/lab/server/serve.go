@@ -79,7 +79,9 @@ func serve(fs *disks, c *net.UnixConn) {
 		a.Error, a.Errno = err.Error(), int(errno(err))
 	}
 	a.MS = float64(time.Since(start).Microseconds()) / 1000
-	_ = send(c, &a, nil) // a caller that died does not read it
+	if err := send(c, &a, nil); err != nil && !errors.Is(err, unix.EPIPE) { // a caller that died does not read it
+		fmt.Fprintln(os.Stderr, "answer to", r.Op+":", err)
+	}
 }
 
 // order carries one order out. Files belong to it.
