@@ -48,9 +48,33 @@ func (e Entry) Commands() []int {
 	return pids
 }
 
-// died reports whether a process is not there any more.
-func died(pid int) bool {
-	return pid > 0 && errors.Is(unix.Kill(pid, 0), unix.ESRCH)
+// died reports whether the process of a job is not there any more. Its number may be
+// that of another one by now.
+func died(h Head) bool {
+	if h.PID <= 0 {
+		return false
+	}
+	if errors.Is(unix.Kill(h.PID, 0), unix.ESRCH) {
+		return true
+	}
+	now := born(h.PID)
+	return h.Born != 0 && now != 0 && now != h.Born
+}
+
+// born returns when a process was started, in ticks since the machine was (field 22 of
+// /proc/PID/stat, proc(5)), 0 if that cannot be told.
+func born(pid int) uint64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The second field is a name in brackets, in which anything may be.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 {
+		return 0
+	}
+	ticks, _ := strconv.ParseUint(fields[19], 10, 64)
+	return ticks
 }
 
 // List reads all journals in dir, those of live jobs too, and changes nothing.
@@ -111,5 +135,5 @@ func look(path string) (Entry, error) {
 	if err := j.parse(data[:bytes.LastIndexByte(data, '\n')+1]); err != nil {
 		return Entry{}, err
 	}
-	return Entry{Path: path, Head: j.Head, Pending: j.pending, Live: live, Ended: !live || j.ended || died(j.Head.PID)}, nil
+	return Entry{Path: path, Head: j.Head, Pending: j.pending, Live: live, Ended: !live || j.ended || died(j.Head)}, nil
 }

@@ -171,3 +171,40 @@ func TestCommandOutlivesItsJob(t *testing.T) {
 		t.Errorf("%v is left", left)
 	}
 }
+
+// The number of a dead job's process may be another one's by now.
+func TestDied(t *testing.T) {
+	self := os.Getpid()
+	gone := exec.Command("true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		head Head
+		want bool
+	}{
+		{Head{PID: self, Born: born(self)}, false},
+		{Head{PID: self, Born: born(self) + 1}, true},
+		{Head{PID: self}, false}, // of an older release
+		{Head{PID: gone.Process.Pid, Born: 7}, true},
+		{Head{}, false},
+	} {
+		if got := died(c.head); got != c.want {
+			t.Errorf("died(%+v) = %v, want %v", c.head, got, c.want)
+		}
+	}
+	if born(self) == 0 || born(gone.Process.Pid) != 0 {
+		t.Errorf("born = %d, and %d of one that is gone", born(self), born(gone.Process.Pid))
+	}
+	dir := t.TempDir()
+	j, err := Create(dir, "mine", Head{PID: self})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := List(dir); err != nil || len(list) != 1 || list[0].Head.Born != born(self) {
+		t.Errorf("List = %+v, %v, want when the process was started", list, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

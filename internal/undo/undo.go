@@ -70,6 +70,8 @@ type Head struct {
 	Container string `json:"container"`
 	PID       int    `json:"pid"`
 	Started   string `json:"started"`
+	// Born is when that process was started; Create sets it.
+	Born uint64 `json:"born,omitempty"`
 }
 
 // version is that of the file format.
@@ -100,7 +102,7 @@ const Suffix = ".journal"
 
 // Create makes the journal of a job under the name given, in dir.
 func Create(dir, name string, head Head) (*Journal, error) {
-	head.Version = version
+	head.Version, head.Born = version, born(head.PID)
 	path := filepath.Join(dir, name+Suffix)
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
