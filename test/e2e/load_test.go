@@ -83,10 +83,11 @@ func (f *faults) both() []int {
 	return ids
 }
 
-// begun waits until one of the jobs has a journal.
+// begun waits until one of the jobs has a journal. A Director that has just lost a daemon
+// in the midst of two jobs may keep others waiting for longer than a minute.
 func (f *faults) begun(ids []int) {
 	f.Helper()
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if f.run("sh", "-c", "ls /var/lib/vz7ct/journal 2>/dev/null || true") != "" {
 			return
 		}
