@@ -81,7 +81,7 @@ func faultNodes() int {
 	if os.Getenv("VZ7CT_FAULTS") == "" {
 		return 1 // in make test time counts less than that nothing disturbs
 	}
-	return 3
+	return 4
 }
 
 // judgeEvery is after how many points the container is stopped and its data judged,
