@@ -92,6 +92,16 @@ func writeCopy(path string, data []byte) error {
 	return err
 }
 
+// syncRegistered writes to disk what prlctl register has changed, in /etc and in the
+// private area.
+func (n Node) syncRegistered(warn func(string, ...any), private string) {
+	for _, dir := range []string{n.Scripts, private} {
+		if err := syncFileSystem(dir); err != nil {
+			warn("what prlctl register has changed is not on disk for certain: %v", err)
+		}
+	}
+}
+
 // syncFileSystem writes the file system that a directory is on to its disk.
 func syncFileSystem(dir string) error {
 	d, err := os.Open(dir)

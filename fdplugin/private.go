@@ -63,6 +63,8 @@ func (c Cleaner) handOver(s undo.Step) error {
 	case err != nil:
 		return fmt.Errorf("look at the mark of %s: %w", s.Dir, err)
 	}
+	// Who has registered it may have died before that was on disk.
+	c.Node.syncRegistered(c.Log.Warnf, s.Dir)
 	return errors.Join(os.Remove(path), syncDir(s.Dir))
 }
 
@@ -110,5 +112,5 @@ func removeTree(dir string) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove: %w", err)
 	}
-	return nil
+	return syncDir(filepath.Dir(dir)) // the journal is about to forget it
 }

@@ -76,11 +76,7 @@ func (c *newContainer) register() error {
 		return err
 	}
 	// A power cut must not leave an area without its mark that is not registered.
-	for _, dir := range []string{c.job.Node.Scripts, c.private} {
-		if err := syncFileSystem(dir); err != nil {
-			c.job.Log.Warnf("what prlctl register has changed is not on disk for certain: %v", err)
-		}
-	}
+	c.job.Node.syncRegistered(c.job.Log.Warnf, c.private)
 	if err := os.Remove(filepath.Join(c.private, markName)); err != nil {
 		c.job.Log.Warnf("private area of restored container %s: %v", c.m.title(), err)
 	}
