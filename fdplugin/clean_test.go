@@ -373,10 +373,13 @@ func TestSweepRemovesDeadLocks(t *testing.T) {
 		}
 		return names
 	}
+	all := " " + webID + " other sweep"
 	for _, s := range []struct {
 		dry  bool
+		mode os.FileMode // of the state directory
 		want string
-	}{{true, " " + webID + " other sweep"}, {false, " other"}} {
+	}{{true, 0o700, all}, {false, 0o777, all}, {false, 0o700, " other"}} {
+		must(t, os.Chmod(n.path("state"), s.mode))
 		if _, err := (Cleaner{Node: n.node(), Log: log}).Sweep(context.Background(), s.dry); err != nil || left() != s.want {
 			t.Errorf("Sweep(%v) = %v, left%s, want%s", s.dry, err, left(), s.want)
 		}

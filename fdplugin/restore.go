@@ -238,17 +238,14 @@ func (r *restoration) endFile(broken bool) {
 	file, what := r.file, r.what
 	r.file, r.what = nil, nil
 	if err := r.whole(file, what, broken); err != nil {
-		switch {
-		case file.Replaces():
-			file.Abort()
-			r.failed(what, fmt.Errorf("%w; what was there before is kept", err))
-			return
-		case file.Indivisible():
-			file.Abort()
-			r.failed(what, err)
-			return
+		if file.Replaces() {
+			err = fmt.Errorf("%w; what was there before is kept", err)
 		}
 		r.failed(what, err)
+		if file.Replaces() || file.Indivisible() {
+			file.Abort()
+			return
+		}
 	}
 	if err := file.Finish(); err != nil {
 		r.failed(what, err)

@@ -24,7 +24,7 @@ import (
 // is not yet safe.
 func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, err error) {
 	if !dry {
-		c.Node.tidy()
+		defer c.Node.tidy() // when the turn was given up
 	}
 	if c.nothing() {
 		return map[string]error{}, nil
@@ -74,9 +74,6 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 		err = errors.Join(err, unknown)
 	} else {
 		err = errors.Join(err, c.strangers(ctx, dry, stuck, filepath.Join(areas, "*")))
-	}
-	if !dry {
-		c.Node.tidy()
 	}
 	return stuck, err
 }
@@ -176,6 +173,9 @@ func (c Cleaner) mayTouch(dead *undo.Journal) error {
 // tidy removes the files of jobs that have gone which only said what they were at:
 // of their progress, and of locks that nobody holds.
 func (n Node) tidy() {
+	if !exists(n.State) || ownDir(n.State, 0o700) != nil {
+		return // there is nothing, or others may have planted it
+	}
 	n.dropProgress()
 	locks, _ := filepath.Glob(filepath.Join(n.State, "locks", "*"))
 	if turn := filepath.Join(n.State, "sweep"); exists(turn) {
