@@ -275,7 +275,7 @@ func (b *backup) judgeFileSet(flags Flags) {
 		add = append(add, "HardLinks = yes (without it every hard link is saved and restored as a file of its own)")
 	}
 	if !b.job.Daemon.AlwaysXattrs && !flags.Xattrs {
-		add = append(add, "XattrSupport = yes (without it ACLs, capabilities and all extended attributes are lost)")
+		add = append(add, "XattrSupport = yes (without it ACLs, capabilities, all extended attributes and the flags of chattr are lost)")
 	}
 	if len(add) > 0 {
 		b.job.Log.Warnf("the FileSet's Options should have: %s", strings.Join(add, "; "))
@@ -302,18 +302,6 @@ func (b *backup) close() {
 		unix.Close(b.file)
 		b.file = -1
 	}
-}
-
-func (b *backup) xattrs() []walk.Xattr {
-	if b.next == nil || b.next.xattrs == nil {
-		return nil
-	}
-	x, err := b.next.xattrs()
-	if err != nil {
-		b.count.failed++
-		b.job.warnFile(b.count.failed, "extended attributes of %s are not complete: %v", text.Name(b.next.Name), err)
-	}
-	return x
 }
 
 // release lets go of everything that keeps the snapshot's mounts busy. A

@@ -54,7 +54,7 @@ type item struct {
 	Entry
 	// open returns a descriptor to read the content from; nil if there is none.
 	open func() (int, error)
-	// xattrs reads the extended attributes; nil if there are none.
+	// xattrs reads the extended attributes, and what travels as one; nil if there are none.
 	xattrs func() ([]walk.Xattr, error)
 }
 
@@ -77,6 +77,9 @@ type Daemon struct {
 	// Plain: it is known that the daemon does not encrypt, so that content may
 	// be sent in pieces.
 	Plain bool
+	// MaxXattrs is how many bytes a file's extended attributes can have together, 0 if
+	// there is no limit.
+	MaxXattrs int
 	// MaxObject is how many bytes a restore object can have, 0 if there is no limit.
 	MaxObject int
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bareos-contrib/vz7ct/internal/chattr"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 	"github.com/bareos-contrib/vz7ct/ploop"
@@ -209,6 +210,8 @@ func (c *newContainer) makePrivate() error {
 	// Nothing in a private area is reached over links, and what is never put
 	// back must not be reached so either.
 	c.area.NoLinks = true
+	// What is made of it must be removable, by a restore that fails and by prlctl.
+	c.area.Hold = chattr.Locks
 	return nil
 }
 

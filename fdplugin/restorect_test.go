@@ -48,7 +48,7 @@ func look(t *testing.T, dir string) map[string]string {
 		var st unix.Stat_t
 		must(t, unix.Lstat(p, &st))
 		rel, _ := filepath.Rel(dir, p)
-		what := fmt.Sprintf("%o %d", st.Mode, st.Mtim.Sec)
+		what := fmt.Sprintf("%o %d.%09d", st.Mode, st.Mtim.Sec, st.Mtim.Nsec)
 		if rel == "data" {
 			what = "a mount point"
 		}

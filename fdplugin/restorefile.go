@@ -190,7 +190,8 @@ func (t *runningContainer) abandon() {
 func (f *Restored) item(path string) *restore.Item {
 	it := &restore.Item{
 		Path: path, Mode: f.Stat.Mode, UID: f.Stat.Uid, GID: f.Stat.Gid, Rdev: f.Stat.Rdev,
-		Atime: f.Stat.Atim.Sec, Mtime: f.Stat.Mtim.Sec, Link: f.Link, Replace: f.Replace,
+		Atime: f.Stat.Atim.Sec, Mtime: f.Stat.Mtim.Sec, Nanoseconds: nanoseconds(&f.Stat), Link: f.Link, Replace: f.Replace,
+		Linked: f.Kind != Directory && f.Stat.Nlink > 1,
 	}
 	// What the daemon says it is counts: the mode of a hard link is that of its
 	// first name, and a restored directory must not become anything else.

@@ -91,8 +91,8 @@ func TestFilesComeBackIntoARunningContainer(t *testing.T) {
 		j.EndRestore(Good)
 		got := look(t, filepath.Join(root, at))
 		for name, want := range map[string]string{
-			"home/a": `100644 1000000000 "first" 5 bytes in few blocks false, as home/a`, "home/b": `100644 1000000000 "first" 5 bytes in few blocks false, as home/a`,
-			"K\xdcBLER.csv": `100644 1000000000 "1;2" 3 bytes in few blocks false, as `, "data/file": `100644 1000000000 "on the data disk" 16 bytes in few blocks false, as `,
+			"home/a": `100644 1000000000.123456789 "first" 5 bytes in few blocks false, as home/a`, "home/b": `100644 1000000000.123456789 "first" 5 bytes in few blocks false, as home/a`,
+			"K\xdcBLER.csv": `100644 1000000000.123456789 "1;2" 3 bytes in few blocks false, as `, "data/file": `100644 1000000000.123456789 "on the data disk" 16 bytes in few blocks false, as `,
 		} {
 			if got[name] != want {
 				t.Errorf("where=%s: %q is %q, want %q", where, name, got[name], want)

@@ -255,11 +255,12 @@ func (b *backup) addTree(c *walk.Cursor, name string, dev uint64, want func(*ite
 
 // fileItem makes an item of what a walk has found.
 func fileItem(e *walk.Entry, name string, dev uint64) *item {
-	it := &item{Entry: Entry{Kind: Special, Name: name, Stat: e.Stat}, xattrs: e.Xattrs}
+	it := &item{Entry: Entry{Kind: Special, Name: name, Stat: e.Stat}, xattrs: attributesOf(e)}
 	if e.Path != "" {
 		it.Name += "/" + e.Path
 	}
 	it.Stat.Dev = dev
+	carryNanoseconds(&it.Stat)
 	switch e.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		it.Kind, it.open = Regular, e.Open

@@ -57,7 +57,7 @@ func (f *File) begin() error {
 		err = f.make()
 	}
 	if err != nil {
-		return fmt.Errorf("create %s: %w", f.item.Path, err)
+		return fmt.Errorf("create %s: %w", f.item.Path, why(err, f.dir, ""))
 	}
 	return nil
 }
@@ -95,7 +95,7 @@ func (f *File) decide() (exists bool, err error) {
 		return true, nil
 	case isDir:
 		if err := retry(func() error { return unix.Unlinkat(at, f.name, unix.AT_REMOVEDIR) }); err != nil {
-			return false, fmt.Errorf("%s: %w: %w", f.item.Path, ErrInTheWay, err)
+			return false, fmt.Errorf("%s: %w: %w", f.item.Path, ErrInTheWay, why(err, f.dir, f.name))
 		}
 		return false, nil
 	case wantDir:
@@ -106,10 +106,15 @@ func (f *File) decide() (exists bool, err error) {
 		}
 		// A directory cannot be renamed over something else.
 		if err := retry(func() error { return unix.Unlinkat(at, f.name, 0) }); err != nil {
-			return false, fmt.Errorf("replace %s by a directory: %w", f.item.Path, err)
+			return false, fmt.Errorf("replace %s by a directory: %w", f.item.Path, why(err, f.dir, f.name))
 		}
 		return false, nil
 	default:
+		// In an append-only directory a temporary name could be made, but neither
+		// renamed nor removed.
+		if found := locks(f.dir); found != 0 {
+			return false, fmt.Errorf("replace %s: %w", f.item.Path, lockedError(unix.EPERM, "the directory", found))
+		}
 		return true, nil
 	}
 }

@@ -21,14 +21,14 @@ func TestErrorsAreBounded(t *testing.T) {
 	defer d.close()
 	const n = 5000
 	for i := range n {
-		if err := d.add(fmt.Sprintf("d%d", i), int64(i), -int64(i)); err != nil {
+		if err := d.add(late{fmt.Sprintf("d%d", i), fixed{Directory: i%2 == 0, Atime: int64(i), Mtime: -int64(i)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	seen := 0
-	err = d.each(func(path string, atime, mtime int64) error {
-		if path != fmt.Sprintf("d%d", seen) || atime != int64(seen) || mtime != -int64(seen) {
-			t.Errorf("directory %d is %s %d %d", seen, path, atime, mtime)
+	err = d.each(func(e late) error {
+		if e.path != fmt.Sprintf("d%d", seen) || e.Directory != (seen%2 == 0) || e.Atime != int64(seen) || e.Mtime != -int64(seen) {
+			t.Errorf("directory %d is %+v", seen, e)
 		}
 		seen++
 		return errors.New("bad")

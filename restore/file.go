@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/chattr"
 )
 
 // File is an item that was made and is not finished: it has its content to come
@@ -23,6 +26,8 @@ type File struct {
 	path      *os.File // anything else, as a place
 	existed   bool
 	xattrs    []xattr
+	inode     chattr.Attributes
+	strange   []error // about attributes that are ours
 }
 
 type xattr struct {
@@ -42,27 +47,32 @@ func (f *File) Fd() int {
 // SetXattr records an extended attribute; Finish sets it. Both daemons deliver
 // attributes after they have asked for owner, mode and times.
 func (f *File) SetXattr(name string, value []byte) {
+	if strings.HasPrefix(name, chattr.Prefix) {
+		f.own(name, value)
+		return
+	}
 	f.xattrs = append(f.xattrs, xattr{name, append([]byte(nil), value...)})
 }
 
 // Finish gives the item its owner, mode, attributes and times, in this order,
-// and then its name. It returns all that it could not do: the item is
+// then its name, then its flags. It returns all that it could not do: the item is
 // there in any case but one, that it could not get its name.
 func (f *File) Finish() error {
 	defer f.close()
 	if f.item.First != "" {
 		return f.rename()
 	}
-	errs := f.attributes()
-	if f.item.directory() {
-		if err := f.tree.dirs.add(f.item.Path, f.item.Atime, f.item.Mtime); err != nil {
-			errs = append(errs, err)
+	if f.existed || f.item.Path == "" {
+		if found := locks(f.path); found != 0 {
+			return lockedError(errors.New("its owner, mode, attributes and times are left as they are"), "the directory", found)
 		}
 	}
-	if err := f.rename(); err != nil {
-		errs = append(errs, err)
+	errs := append(f.strange, f.attributes()...)
+	err := f.rename()
+	if err == nil {
+		err = f.flags()
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, err)...)
 }
 
 // Abort removes what Create has made. What was there before is there still.
@@ -98,7 +108,7 @@ func (f *File) rename() error {
 	err := retry(func() error { return unix.Renameat(at, f.temporary, at, f.name) })
 	if err != nil {
 		_ = unix.Unlinkat(at, f.temporary, 0)
-		return fmt.Errorf("replace %s: %w", f.item.Path, err)
+		return fmt.Errorf("replace %s: %w", f.item.Path, why(err, f.dir, f.name))
 	}
 	if f.item.First != "" {
 		// rename(2) does nothing if both names are links of the same file.
@@ -136,7 +146,8 @@ func (f *File) attributes() (errs []error) {
 	for _, x := range f.xattrs {
 		do("attribute "+x.name, retry(func() error { return set(name, x.name, x.value, 0) }))
 	}
-	do("times", setTimes(name, f.item.Atime, f.item.Mtime, link))
+	do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, link))
+	do("inherited flags", f.forget())
 	return errs
 }
 
@@ -167,8 +178,8 @@ func dropAcls(f *os.File, directory bool) error {
 	return nil
 }
 
-func setTimes(name string, atime, mtime int64, link bool) error {
-	ts := []unix.Timespec{{Sec: atime}, {Sec: mtime}}
+func setTimes(name string, atime, mtime, nanoseconds int64, link bool) error {
+	ts := []unix.Timespec{{Sec: atime}, {Sec: mtime, Nsec: nanoseconds}}
 	flags := 0
 	if link {
 		flags = unix.AT_SYMLINK_NOFOLLOW

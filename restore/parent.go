@@ -93,7 +93,7 @@ func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.
 		}
 		err = retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o755) })
 		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return nil, fmt.Errorf("make directory %s: %w", strings.Join(whole, "/"), err)
+			return nil, fmt.Errorf("make directory %s: %w", strings.Join(whole, "/"), why(err, dir, ""))
 		}
 	}
 }

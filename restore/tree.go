@@ -8,7 +8,7 @@
 // Every path is walked component by component from the root's descriptor; links
 // on the way are resolved inside the root, absolute ones too. The last name is
 // only created, never opened if it exists: what is there is replaced by rename.
-// Owner, mode, attributes and times go through the descriptor of what was made.
+// Owner, mode, attributes, times and flags go through the descriptor of what was made.
 //
 // The package does not choose the root, does not know what a container is, and
 // logs nothing: it returns what it could not do.
@@ -43,11 +43,15 @@ type Item struct {
 	UID, GID     uint32
 	Rdev         uint64
 	Atime, Mtime int64 // seconds
+	// Nanoseconds are those of Mtime.
+	Nanoseconds int64
 	// Link is the target of a symbolic link, to be kept as it is.
 	Link string
 	// First is the path of the name that this one is to be a hard link of; the
 	// rest of the item does not count then.
 	First string
+	// Linked: further names are made of it later, with First.
+	Linked bool
 	// Replace says what to do if the name exists.
 	Replace Replace
 	// Indivisible: a part of a file's content is worse than none of it.
@@ -71,6 +75,8 @@ var (
 type Tree struct {
 	// NoLinks makes a link on the way an error, even one that leads nowhere else.
 	NoLinks bool
+	// Hold are inode flags that nothing below this root is given.
+	Hold uint32
 
 	root *os.File
 	dirs *directories
@@ -86,7 +92,7 @@ type level struct {
 	dir  *os.File
 }
 
-// Open begins to write below the directory root. The directories' times are
+// Open begins to write below the directory root. The directories' times and flags are
 // kept in a nameless file in spill until Close.
 func Open(root *os.File, spill string) (*Tree, error) {
 	if err := writable(root); err != nil {
@@ -103,24 +109,16 @@ func Open(root *os.File, spill string) (*Tree, error) {
 	return &Tree{root: root, dirs: d, mounts: map[uint64]*os.File{st.Dev: root}}, nil
 }
 
-// Close gives the directories that were restored their times, after all that
-// changes them, and closes the root. It returns what went wrong with each.
+// Close gives the directories that were restored their times and flags, after all that
+// changes them or needs them to be changed, and closes the root. It returns what went
+// wrong with each.
 func (t *Tree) Close() error {
-	err := t.dirs.each(func(path string, atime, mtime int64) error {
-		dir, err := t.directory(path, false)
-		if err != nil {
-			return fmt.Errorf("times of directory %s: %w", path, err)
-		}
-		if err := setTimes(procName(dir), atime, mtime, false); err != nil {
-			return fmt.Errorf("times of directory %s: %w", path, err)
-		}
-		return nil
-	})
+	err := t.giveLate()
 	t.Abandon()
 	return err
 }
 
-// Abandon closes the tree without giving directories their times.
+// Abandon closes the tree without giving directories their times and flags.
 func (t *Tree) Abandon() {
 	t.forget(0)
 	t.dirs.close()

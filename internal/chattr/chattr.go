@@ -141,13 +141,13 @@ func Set(fd int, want Attributes, hold uint32) error {
 		errs = append(errs, setFlags(fd, flags))
 	}
 	if held := want.Flags & hold; held != 0 {
-		errs = append(errs, fmt.Errorf("%w: %s", ErrHeld, Words(held)))
+		errs = append(errs, fmt.Errorf("%s: %w", Words(held), ErrHeld))
 	}
 	return errors.Join(errs...)
 }
 
 // ErrHeld is the reason for flags that the caller does not want.
-var ErrHeld = errors.New("flags are left off here")
+var ErrHeld = errors.New("left off, what is restored here must be removable")
 
 func setProject(fd int, project uint32) error {
 	var x fsxattr

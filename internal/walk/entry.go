@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/chattr"
 )
 
 // Open opens the content of a regular file for reading. The caller closes the
@@ -30,7 +32,36 @@ func (e *Entry) Open() (int, error) {
 		unix.Close(fd)
 		return -1, errors.New("another file is there now")
 	}
+	if e.inode == nil {
+		// Now that it is open: to ask for them later it would be opened again.
+		a, err := chattr.Read(fd)
+		if err == nil {
+			e.inode = &a
+		}
+	}
 	return fd, nil
+}
+
+// Inode reads the entry's flags and project id. Entries that the kernel does not tell them
+// of have none: links, special files, and what another file system is mounted on.
+func (e *Entry) Inode() (chattr.Attributes, error) {
+	switch {
+	case e.inode != nil:
+		return *e.inode, nil
+	case e.self >= 0:
+		return chattr.Read(e.self)
+	case e.Stat.Mode&unix.S_IFMT != unix.S_IFREG:
+		return chattr.Attributes{}, nil
+	}
+	fd, err := e.Open()
+	if err != nil {
+		return chattr.Attributes{}, fmt.Errorf("open to read flags: %w", err)
+	}
+	defer unix.Close(fd)
+	if e.inode != nil {
+		return *e.inode, nil
+	}
+	return chattr.Read(fd)
 }
 
 // Xattr is one extended attribute, of any namespace.
@@ -41,7 +72,8 @@ type Xattr struct {
 
 // Xattrs reads all extended attributes of the entry, POSIX ACLs and file
 // capabilities among them. A file system without them has none; an attribute
-// that vanishes meanwhile is left out.
+// that vanishes meanwhile is left out. One that cannot be read is told in the error,
+// with which the others are returned.
 func (e *Entry) Xattrs() ([]Xattr, error) {
 	// There is no *at() call for attributes. /proc names the directory by its
 	// descriptor, and the l-calls do not follow a link in the last component.
@@ -57,17 +89,34 @@ func (e *Entry) Xattrs() ([]Xattr, error) {
 		return nil, err
 	}
 	var out []Xattr
+	var errs []error
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(list), "\x00"), "\x00") {
+		if strings.HasPrefix(name, chattr.Prefix) {
+			// No file system of the kernel's has such a name, but a FUSE server may say so.
+			errs = append(errs, fmt.Errorf("attribute %s: the name is kept for this plugin's own use", name))
+			continue
+		}
 		value, err := grow(func(buf []byte) (int, error) { return unix.Lgetxattr(path, name, buf) })
 		switch {
 		case errors.Is(err, unix.ENODATA):
 		case err != nil:
-			return out, fmt.Errorf("attribute %s: %w", name, err)
+			errs = append(errs, fmt.Errorf("attribute %s: %w", name, err))
 		default:
 			out = append(out, Xattr{name, value})
 		}
 	}
-	return out, nil
+	return out, firstOf(errs)
+}
+
+// maxErrors is how many attributes of one file are named that could not be read.
+const maxErrors = 10
+
+// firstOf joins errors, of very many the first ones: a tenant may plan for them.
+func firstOf(errs []error) error {
+	if n := len(errs) - maxErrors; n > 0 {
+		errs = append(errs[:maxErrors:maxErrors], fmt.Errorf("and %d more", n))
+	}
+	return errors.Join(errs...)
 }
 
 // grow calls a function that fills a buffer with as large a buffer as it wants.

@@ -17,6 +17,8 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/chattr"
 )
 
 // MaxPath is the longest path, in bytes from the tree's root, that is handed
@@ -40,6 +42,8 @@ type Entry struct {
 	name string
 	dir  int // descriptor of the directory that holds name
 	self int // descriptor of the directory itself, -1 for all else
+	// inode are its flags and project, if they were read when it was opened.
+	inode *chattr.Attributes
 }
 
 // Error tells of an entry that is left out. The walk can go on after it.
