@@ -38,6 +38,7 @@ type Containers interface {
 type Registry interface {
 	PrivateFor(ctid string) (string, error)
 	RootFor(ctid string) (string, error)
+	HasTemplate(name string) (bool, error)
 	Register(ctx context.Context, private string) error
 	Start(ctx context.Context, uuid string) error
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -73,6 +74,10 @@ func (l *layers) effective(cmd string, ph phase) (Options, string, error) {
 	set, err := parse(rest, recorded)
 	if err != nil {
 		return Options{}, "", err
+	}
+	if ph == restorePhase {
+		// It has come with what it says is to be trusted.
+		set = slices.DeleteFunc(set, func(s setting) bool { return s.key == "restore_trust_config" })
 	}
 	levels = append(levels, set)
 	if levels, err = withFiles(levels, ph); err != nil {

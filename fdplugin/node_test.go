@@ -61,6 +61,8 @@ type fakeNode struct {
 	completed []string
 	// owner is what .owner says if another node has the container, or noOwner.
 	owner string
+	// keys are those that new disks were to be encrypted with.
+	keys []string
 	// frozen is the control group that stands still now.
 	frozen string
 }
@@ -263,6 +265,7 @@ func (n *fakeNode) Init(ctx context.Context, i ploop.New) error {
 			return errors.New("the image exists")
 		}
 		n.trees[descriptor] = n.path("tree-" + filepath.Base(filepath.Dir(i.Image)))
+		n.keys = append(n.keys, i.KeyID)
 		return errors.Join(os.RemoveAll(n.trees[descriptor]), n.write(descriptor, ""))
 	})
 }
@@ -297,6 +300,16 @@ func (n *fakeNode) RootFor(ctid string) (string, error) {
 	return n.path("root/" + ctid), n.call(context.Background(), "root", func() error { return nil })
 }
 
+func (n *fakeNode) HasTemplate(name string) (bool, error) {
+	switch name {
+	case ".gone-1-x86_64":
+		return false, nil
+	case ".odd-1-x86_64":
+		return false, errors.New("planted fault in template")
+	}
+	return true, nil
+}
+
 func (n *fakeNode) Register(ctx context.Context, private string) error {
 	return n.call(ctx, "register", func() error {
 		for _, f := range []string{"ve.conf", ".ve.layout", "root.hdd/DiskDescriptor.xml"} {
@@ -307,8 +320,12 @@ func (n *fakeNode) Register(ctx context.Context, private string) error {
 		if len(n.mounts) > 0 {
 			return fmt.Errorf("its disks are in use: %v", n.mounts)
 		}
+		conf, err := prlctl.ReadConfig(filepath.Join(private, "ve.conf"))
+		if err != nil {
+			return err
+		}
 		n.registered = append(n.registered, private)
-		n.list = append(n.list, prlctl.Container{UUID: webID, Name: "web", State: "stopped"})
+		n.list = append(n.list, prlctl.Container{UUID: conf.Get("UUID"), CTID: filepath.Base(private), Name: conf.Get("NAME"), State: "stopped"})
 		return nil
 	})
 }

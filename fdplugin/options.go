@@ -5,6 +5,7 @@ package fdplugin
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -41,6 +42,8 @@ type Options struct {
 	DiskSize uint64
 	// Start the container after it was restored.
 	Start bool
+	// Anywhere is for a container that is not to be what, or where, it was.
+	Anywhere Anywhere
 }
 
 // Blocker is one pattern of the blocker option.
@@ -98,6 +101,10 @@ type option struct {
 
 // options is the table, in the order of the documentation.
 func options() []option {
+	return slices.Concat(commonOptions(), anywhereOptions(), fileOptions())
+}
+
+func commonOptions() []option {
 	return []option{
 		{
 			key: "name", valid: "the container's name",
@@ -208,6 +215,12 @@ func options() []option {
 			help: "Whether restore=ct starts the container when it is complete.",
 			set:  func(o *Options, v string) (err error) { o.Start, err = parseBool(v); return err },
 		},
+	}
+}
+
+// fileOptions name files with further options.
+func fileOptions() []option {
+	return []option{
 		{
 			key: "defaults_file", valid: "an absolute path on the node",
 			help: "A file with [backup] and [restore] sections of key=value lines that count below all other levels. Must belong to root and be writable by nobody else.",

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bareos-contrib/vz7ct/prlctl"
 )
 
 // The table from which all about options follows is complete in itself.
@@ -134,6 +136,37 @@ var judged = map[string]struct {
 		},
 		map[string]string{"": "neither yes nor no", "maybe": "neither yes nor no", "2": "neither yes nor no"},
 	},
+	"restore_name": {
+		map[string]func(Options) bool{"web 2": func(o Options) bool { return o.Anywhere.Name == "web 2" }},
+		map[string]string{"": "cannot be the name", "../../cron.d/x": "cannot be the name", "-a": "cannot be the name", "a$b": "cannot be the name"},
+	},
+	"restore_uuid": {
+		map[string]func(Options) bool{
+			"new":                              func(o Options) bool { return o.Anywhere.UUID == newIdentity },
+			"{" + strings.ToUpper(webID) + "}": func(o Options) bool { return o.Anywhere.UUID == webID },
+		},
+		map[string]string{"": "is no UUID, and not new", "101": "is no UUID", "New": "is no UUID", prlctl.RootDisk: "is no UUID"},
+	},
+	"restore_private": {
+		map[string]func(Options) bool{"/pool/private/": func(o Options) bool { return o.Anywhere.Dir == "/pool/private" }},
+		map[string]string{"": "no absolute path", "pool": "no absolute path", "/": "no absolute path", "/a b": "no absolute path", "/$VEID": "no absolute path", "/a;b": "no absolute path"},
+	},
+	"restore_addresses": {
+		map[string]func(Options) bool{
+			"yes": func(o Options) bool { return *o.Anywhere.Addresses }, "no": func(o Options) bool { return !*o.Anywhere.Addresses },
+		},
+		map[string]string{"": "neither yes nor no", "new": "neither yes nor no"},
+	},
+	"restore_trust_config": {
+		map[string]func(Options) bool{"no": func(o Options) bool { return !o.Anywhere.Trust }},
+		map[string]string{},
+	},
+	"encryption": {
+		map[string]func(Options) bool{
+			"none": func(o Options) bool { return o.Anywhere.Encryption == inClear }, "key-1": func(o Options) bool { return o.Anywhere.Encryption == "key-1" },
+		},
+		map[string]string{"": "is no key id", "a b": "is no key id", "-w": "is no key id", "a;b": "is no key id"},
+	},
 	"defaults_file": {
 		map[string]func(Options) bool{"GOOD": func(o Options) bool { return o.Name == "of the file" }},
 		map[string]string{"": "no absolute path", "conf": "no absolute path", "/none/x": "no such file"},
@@ -174,6 +207,30 @@ func TestEveryOption(t *testing.T) {
 				t.Errorf("%s=%s: error %v, want origin and %q", o.key, v, err, o.valid)
 			}
 		}
+	}
+}
+
+// What comes with a backup does not say that the backup is to be trusted.
+func TestTrustIsNotRecorded(t *testing.T) {
+	for _, tt := range []struct {
+		cmd, typed string
+		want       bool
+	}{
+		{"vz7ct:restore_trust_config=yes", "", false}, {"vz7ct:restore_trust_config=maybe", "", false}, {"vz7ct:", "vz7ct:restore_trust_config=yes", true},
+		{"vz7ct:restore_trust_config=no", "vz7ct:restore_trust_config=yes", true}, {"vz7ct:restore_trust_config=yes", "vz7ct:restore_trust_config=no", false},
+	} {
+		l := new(layers)
+		if tt.typed != "" {
+			l.add(tt.typed)
+		}
+		if o, _, err := l.effective(tt.cmd, restorePhase); err != nil || o.Anywhere.Trust != tt.want {
+			t.Errorf("%s after %s: trusted %v, %v, want %v", tt.cmd, tt.typed, o.Anywhere.Trust, err, tt.want)
+		}
+	}
+	l := new(layers)
+	l.add("vz7ct:restore_trust_config=maybe")
+	if _, _, err := l.effective("vz7ct:", restorePhase); err == nil || !strings.Contains(err.Error(), "neither yes nor no") {
+		t.Errorf("restore_trust_config=maybe: %v", err)
 	}
 }
 

@@ -23,7 +23,18 @@ func (c *newContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
 	if tree == c.area && f.Kind != Directory && f.Kind != Regular && f.Kind != Empty && (path == "ve.conf" || strings.HasPrefix(path, ownFolder)) {
 		return nil, nil, fmt.Errorf("restore=ct: %s is no regular file", text.Name(f.Name))
 	}
+	if tree == c.area {
+		if why := c.wary(f, path); why != "" {
+			c.odd++
+			c.job.warnFile(c.odd, "not restored: %s %s; restore_trust_config=yes restores it", text.Name(f.Name), why)
+			return nil, nil, nil
+		}
+		path = c.hold(path)
+	}
 	it := f.item(path)
+	if tree == c.area {
+		c.tame(f, it)
+	}
 	it.Replace = restore.Always // everything in it is new, or of an older level
 	// The node acts upon what these say.
 	it.Indivisible = tree == c.area && f.Kind == Regular && (path == "ve.conf" || strings.HasPrefix(path, ownFolder))
@@ -36,7 +47,9 @@ func (c *newContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
 		if other != tree {
 			return nil, nil, fmt.Errorf("restore=ct: %s is a hard link to %s, which is on another disk", text.Name(f.Name), text.Name(f.Link))
 		}
-		it.First = first
+		if it.First = first; tree == c.area {
+			it.First = c.hold(first)
+		}
 	}
 	return tree, it, nil
 }
@@ -78,7 +91,8 @@ func (c *newContainer) around(d *newDisk) (*restore.Tree, string) {
 // node that the backup came from, or would overwrite what was made here.
 func (c *newContainer) neverPutBack(path string) bool {
 	first, rest, _ := strings.Cut(path, "/")
-	if strings.HasPrefix(filepath.Base(path), ownPrefix) {
+	// A descriptor names files of the node, as far as it likes; ours are ploop's.
+	if base := filepath.Base(path); strings.HasPrefix(first, ownPrefix) || strings.HasPrefix(base, ownPrefix) || strings.HasPrefix(base, "DiskDescriptor.xml") {
 		return true
 	}
 	switch first {

@@ -4,14 +4,11 @@ package fdplugin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
 )
@@ -54,19 +51,19 @@ func (c *newContainer) finish() error {
 	if err := j.journal.Forget(func(s undo.Step) bool { return s.Do == undo.MadeTree && s.Dir == c.private }); err != nil {
 		return err
 	}
-	j.Log.Infof("container %s (%s) restored and registered in %s", c.m.title(), c.m.UUID, text.Duration(time.Since(c.started)))
+	j.Log.Infof("container %s (%s) restored and registered in %s", c.title(), c.id.uuid, text.Duration(time.Since(c.started)))
 	if !c.opts.Start {
 		return nil
 	}
 	if c.incomplete {
-		j.Log.Warnf("container %s is not started, since not all of it was restored: see above, then prlctl start %s", c.m.title(), c.m.UUID)
+		j.Log.Warnf("container %s is not started, since not all of it was restored: see above, then prlctl start %s", c.title(), c.id.uuid)
 		return nil
 	}
-	if err := j.call(func(ctx context.Context) error { return j.Node.Registry.Start(ctx, c.m.UUID) }, c.private); err != nil {
-		j.Log.Errorf("container %s is restored and registered, but does not start: %v; see why, then prlctl start %s", c.m.title(), err, c.m.UUID)
+	if err := j.call(func(ctx context.Context) error { return j.Node.Registry.Start(ctx, c.id.uuid) }, c.private); err != nil {
+		j.Log.Errorf("container %s is restored and registered, but does not start: %v; see why, then prlctl start %s", c.title(), err, c.id.uuid)
 		return nil
 	}
-	j.Log.Infof("container %s started", c.m.title())
+	j.Log.Infof("container %s started", c.title())
 	return nil
 }
 
@@ -129,133 +126,4 @@ func (c *newContainer) mountedAt(dir string) bool {
 		}
 	}
 	return false
-}
-
-// configure makes the private area one that can be registered.
-func (c *newContainer) configure() error {
-	// Layout 5 is the one with ploop disks; the link's target is its number.
-	layout := filepath.Join(c.private, ".ve.layout")
-	if _, err := os.Lstat(layout); errors.Is(err, os.ErrNotExist) {
-		if err := os.Symlink("5", layout); err != nil {
-			return err
-		}
-	}
-	path := filepath.Join(c.private, "ve.conf")
-	conf, err := readRegular(path)
-	if errors.Is(err, os.ErrNotExist) {
-		if conf = c.m.Config; len(conf) == 0 {
-			return fmt.Errorf("ve.conf is neither among the restored files nor in the restore object: select %s%s/ve.conf too, or %[1]s%[2]s/%s",
-				privateRoot, c.m.UUID, manifestName)
-		}
-		c.job.Log.Infof("ve.conf was not among the restored files, or not all of it; it is taken from the manifest")
-	} else if err != nil {
-		return err
-	}
-	changed := c.rewrite(string(conf))
-	if changed == string(conf) && err == nil {
-		return nil
-	}
-	return replaceFile(path, changed)
-}
-
-// rewrite changes the DISK line where disks are not where they were.
-func (c *newContainer) rewrite(conf string) string {
-	lines := strings.Split(conf, "\n")
-	for n, line := range lines {
-		if !strings.HasPrefix(strings.TrimSpace(line), "DISK=") {
-			continue
-		}
-		for _, d := range c.disks {
-			was := filepath.Dir(d.Image)
-			if !filepath.IsAbs(was) && c.m.Private != c.private {
-				was = filepath.Join(c.m.Private, was) // written in full, of a node that has its areas elsewhere
-			}
-			if filepath.IsAbs(was) {
-				old := "image=" + was
-				for _, end := range []string{",", ";", `"`, "'"} {
-					line = strings.ReplaceAll(line, old+end, "image="+filepath.Dir(d.image)+end)
-				}
-			}
-		}
-		lines[n] = line
-	}
-	return strings.Join(lines, "\n")
-}
-
-// readRegular reads a file that came with the backup, never through a link.
-func readRegular(path string) ([]byte, error) { return regular.ReadFile(path, 16<<20) }
-
-// replaceFile writes a file of the private area anew.
-func replaceFile(path, content string) (err error) {
-	tmp := path + ".vz7ct"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(tmp)
-		}
-	}()
-	_, err = f.WriteString(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
-}
-
-// scripts reads the action scripts that were put aside in the private area.
-func (c *newContainer) scripts() (map[string]script, error) {
-	found := map[string]script{}
-	dir := filepath.Join(c.private, scriptFolder)
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	for _, e := range entries {
-		name := e.Name()
-		if !e.Type().IsRegular() || !strings.HasPrefix(name, c.m.CTID+".") || strings.HasSuffix(name, ".conf") {
-			c.job.Log.Warnf("not restored: %s is no action script", text.Name(name))
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			return nil, err
-		}
-		data, err := readRegular(filepath.Join(dir, name))
-		if err != nil {
-			return nil, err
-		}
-		found[name] = script{data, info.Mode().Perm()}
-	}
-	return found, nil
-}
-
-// script is a program that the node runs as root when the container is mounted,
-// started or stopped.
-type script struct {
-	data []byte
-	mode os.FileMode
-}
-
-// install puts the action scripts where the node looks for them. One that is
-// there already is kept.
-func (c *newContainer) install(scripts map[string]script) {
-	for name, s := range scripts {
-		path := filepath.Join(c.job.Node.Scripts, name)
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, s.mode)
-		if errors.Is(err, os.ErrExist) {
-			c.job.Log.Warnf("not restored: action script %s exists and is kept", path)
-			continue
-		}
-		if err == nil {
-			_, err = f.Write(s.data)
-			err = errors.Join(err, f.Chmod(s.mode), f.Sync(), f.Close(), syncDir(c.job.Node.Scripts))
-		}
-		if err != nil {
-			c.job.Log.Warnf("not restored exactly: action script %s: %v", path, err)
-			continue
-		}
-		c.job.Log.Infof("action script %s restored: the node runs it as root for this container", path)
-	}
 }

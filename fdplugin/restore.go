@@ -62,8 +62,12 @@ type restoration struct {
 	containers map[string]*newContainer
 	files      *runningContainer
 
-	file     *restore.File
-	what     *Restored
+	file *restore.File
+	what *Restored
+	// strict: the file is one of a private area that is not trusted. withheld is how
+	// many of such files' attributes were left out.
+	strict   bool
+	withheld int64
 	manifest *os.File // the manifest among the files, while it is read
 	count    struct{ files, bytes, skipped, failed int64 }
 }
@@ -134,7 +138,7 @@ func (r *restoration) create(f *Restored) (Answer, error) {
 		r.failed(f, err)
 		return Skip, nil
 	}
-	r.file, r.what = file, f
+	r.file, r.what, r.strict = file, f, distrusted(t, tree)
 	if f.Kind == Directory || f.Kind == HardLink {
 		return Created, nil
 	}
@@ -203,7 +207,12 @@ func (j *Job) OpenRestored() int {
 func (j *Job) SetXattr(name string, value []byte) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if r := j.restore; r != nil && r.file != nil {
+	switch r := j.restore; {
+	case r == nil || r.file == nil:
+	case r.strict && gives(name):
+		r.withheld++
+		j.warnFile(r.withheld, "not restored: %s of %s, which would give users of this node rights in the private area", text.Name(name), text.Name(r.what.Name))
+	default:
 		r.file.SetXattr(name, value)
 	}
 }

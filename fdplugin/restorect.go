@@ -16,6 +16,7 @@ import (
 	"github.com/bareos-contrib/vz7ct/internal/chattr"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
+	"github.com/bareos-contrib/vz7ct/internal/veconf"
 	"github.com/bareos-contrib/vz7ct/ploop"
 	"github.com/bareos-contrib/vz7ct/prlctl"
 	"github.com/bareos-contrib/vz7ct/restore"
@@ -26,20 +27,25 @@ type newContainer struct {
 	job     *Job
 	m       *manifest
 	opts    Options
-	private string // its private area on this node
-	mark    string // content of the file that says so
+	id      identity // what it is on this node
+	private string   // its private area there
+	root    string   // where it is mounted
+	mark    string   // content of the file that says so
 	area    *restore.Tree
 	disks   []*newDisk // those with the longest catalogue prefix first
 	started time.Time
 	// incomplete: not all of the backup was restored. registered: it is the
 	// node's now.
 	incomplete, registered bool
+	// odd is how many files of the private area were not trusted.
+	odd int64
 }
 
 // newDisk is one disk of it.
 type newDisk struct {
 	manifestDisk
 	image, dir string
+	key        string // the id of the key to encrypt it with, "" for none
 	tree       *restore.Tree
 	// top: the root directory has come. A backup sends it last of the disk.
 	top bool
@@ -65,7 +71,14 @@ func (r *restoration) intoNew(f *Restored) (target, error) {
 			p.uuid, privateRoot, p.uuid, manifestName, text.Name(f.Name))
 	}
 	c := &newContainer{job: r.job, m: m, opts: r.opts, started: time.Now()}
-	if err := c.prepare(); err != nil {
+	err = c.identify()
+	for _, other := range r.containers {
+		err = errors.Join(err, c.twice(other))
+	}
+	if err == nil {
+		err = c.prepare()
+	}
+	if err != nil {
 		c.abandon()
 		return nil, fmt.Errorf("restore=ct: %w", err)
 	}
@@ -79,11 +92,11 @@ func (c *newContainer) prepare() error {
 	if err := c.wanted(); err != nil {
 		return err
 	}
-	if err := c.job.openJournal(c.m.Name, c.m.UUID); err != nil {
+	if err := c.job.openJournal(c.id.name, c.id.uuid); err != nil {
 		return err
 	}
 	c.job.phase("waiting for locks")
-	if err := c.job.lock(c.opts, c.m.UUID, false); err != nil {
+	if err := c.job.lock(c.opts, c.id.uuid, false); err != nil {
 		return err
 	}
 	c.job.phase("making disks")
@@ -93,7 +106,11 @@ func (c *newContainer) prepare() error {
 	if err := c.fits(); err != nil {
 		return err
 	}
-	c.job.Log.Infof("restoring container %s (%s) to %s, %d disk(s)", c.m.title(), c.m.UUID, c.private, len(c.disks))
+	as := ""
+	if c.id.copied || c.id.name != c.m.Name {
+		as = fmt.Sprintf(" as %s (%s)", c.title(), c.id.uuid)
+	}
+	c.job.Log.Infof("restoring container %s (%s)%s to %s, %d disk(s)", c.m.title(), c.m.UUID, as, c.private, len(c.disks))
 	if err := c.makePrivate(); err != nil {
 		return err
 	}
@@ -125,18 +142,17 @@ func (c *newContainer) free() error {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	for _, other := range list {
-		if other.UUID == c.m.UUID || (c.m.Name != "" && other.Name == c.m.Name) {
-			return fmt.Errorf("this node has container %q (%s), which is %s: nothing was touched; remove or rename it first", other.Name, other.UUID, other.State)
+		if err := c.taken(other); err != nil {
+			return err
 		}
 	}
-	if c.private, err = node.Registry.PrivateFor(c.m.CTID); err != nil {
+	if c.private, err = c.privateArea(); err != nil {
 		return err
 	}
-	root, err := node.Registry.RootFor(c.m.CTID)
-	if err != nil {
+	if c.root, err = node.Registry.RootFor(c.id.ctid); err != nil {
 		return err
 	}
-	for _, p := range []string{c.private, root} {
+	for _, p := range []string{c.private, c.root} {
 		switch names, err := os.ReadDir(p); {
 		case errors.Is(err, os.ErrNotExist):
 		case err != nil:
@@ -145,7 +161,7 @@ func (c *newContainer) free() error {
 			return fmt.Errorf("%s exists and is not empty: nothing was touched; move it away first", p)
 		}
 	}
-	conf := filepath.Join(node.Scripts, c.m.CTID+".conf")
+	conf := filepath.Join(node.Scripts, c.id.ctid+".conf")
 	if _, err := os.Lstat(conf); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s exists (or cannot be looked at: %v): nothing was touched; remove it first", conf, err)
 	}
@@ -165,15 +181,16 @@ func (c *newContainer) fits() error {
 					text.Size(int64(c.opts.DiskSize)), text.Size(int64(d.UsedBytes)), text.Size(int64(need)))
 			}
 		}
-		if filepath.IsAbs(n.image) {
+		if filepath.IsAbs(n.image) || !veconf.CanBeImage(filepath.Dir(n.image)) {
 			n.image = "disk-{" + d.UUID + "}.hdd/" + filepath.Base(n.image)
 			if d.UUID == prlctl.RootDisk {
 				n.image = "root.hdd/root.hds"
 			}
-			c.job.Log.Warnf("disk %s was at %s, outside the private area; it is restored to %s in it", d.Mount, d.Image, n.image)
+			c.job.Log.Warnf("disk %s was at %s, outside the private area or under a name that ve.conf cannot have; it is restored to %s in it",
+				text.Name(d.Mount), text.Name(d.Image), text.Name(n.image))
 		}
-		if d.KeyID != "" {
-			c.job.Log.Warnf("disk %s was encrypted with key %s; it is restored in clear", d.Mount, d.KeyID)
+		if err := c.encrypt(n); err != nil {
+			return err
 		}
 		c.disks = append(c.disks, n)
 	}
@@ -184,13 +201,44 @@ func (c *newContainer) fits() error {
 	return nil
 }
 
+// encrypt decides whether a disk is encrypted. One that was is not restored in clear
+// unless somebody has said so.
+func (c *newContainer) encrypt(d *newDisk) error {
+	switch key := c.opts.Anywhere.Encryption; {
+	case d.KeyID == "":
+	case key == "":
+		return fmt.Errorf("disk %s was encrypted with key %s: say with encryption=<key id> by which key the new one is to be, or with encryption=none that it is to be in clear; nothing was touched",
+			text.Name(d.Mount), text.Name(d.KeyID))
+	case key == inClear:
+		c.job.Log.Warnf("disk %s was encrypted with key %s; it is restored in clear, as encryption=none says", text.Name(d.Mount), text.Name(d.KeyID))
+	default:
+		d.key = key
+	}
+	return nil
+}
+
+// encrypted checks that a disk is as it was asked for, whatever ploop says.
+func (d *newDisk) encrypted(descriptor string) error {
+	if d.key == "" {
+		return nil
+	}
+	now, err := ploop.Read(descriptor)
+	if err == nil && now.KeyID != d.key {
+		err = fmt.Errorf("its descriptor names key %q", now.KeyID)
+	}
+	if err != nil {
+		return fmt.Errorf("new disk %s is not encrypted with key %s although ploop has made it: %w", text.Name(d.Mount), d.key, err)
+	}
+	return nil
+}
+
 // makePrivate makes the private area.
 func (c *newContainer) makePrivate() error {
 	var err error
 	if c.mark, err = newUUID(); err != nil {
 		return err
 	}
-	if err := c.job.journal.Intend(undo.Step{Do: undo.MadeTree, Dir: c.private, Container: c.m.UUID, Mark: c.mark}); err != nil {
+	if err := c.job.journal.Intend(undo.Step{Do: undo.MadeTree, Dir: c.private, Container: c.id.uuid, Mark: c.mark}); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(c.private, 0o700); err != nil {
@@ -236,10 +284,13 @@ func (c *newContainer) makeDisk(d *newDisk) error {
 	descriptor := filepath.Join(filepath.Dir(image), "DiskDescriptor.xml")
 	if err := j.call(func(ctx context.Context) error {
 		return j.Node.Images.Init(ctx, ploop.New{
-			Image: image, Size: d.Size, Cluster: d.Cluster, Version: d.Version, Preallocated: d.Preallocated, Raw: d.Raw,
+			Image: image, Size: d.Size, Cluster: d.Cluster, Version: d.Version, Preallocated: d.Preallocated, Raw: d.Raw, KeyID: d.key,
 		})
 	}, descriptor); err != nil {
 		return fmt.Errorf("make disk %s of %s: %w", d.Mount, text.Size(int64(d.Size*ploop.SectorSize)), err)
+	}
+	if err := d.encrypted(descriptor); err != nil {
+		return err
 	}
 	id, err := newUUID()
 	if err != nil {
@@ -248,7 +299,7 @@ func (c *newContainer) makeDisk(d *newDisk) error {
 	if err := j.Node.mountDir(); err != nil {
 		return err
 	}
-	d.dir = filepath.Join(j.Node.Mounts, c.m.UUID+".restore."+id[:8])
+	d.dir = filepath.Join(j.Node.Mounts, c.id.uuid+".restore."+id[:8])
 	if err := j.makeMountDir(d.dir); err != nil {
 		return err
 	}

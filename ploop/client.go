@@ -257,6 +257,8 @@ type New struct {
 	Version int
 	// Preallocated and Raw as in Disk.
 	Preallocated, Raw bool
+	// KeyID is that of the key to encrypt it with, "" for a disk in clear.
+	KeyID string
 }
 
 // Init makes a disk with an empty ext4 file system.
@@ -274,6 +276,9 @@ func (c Client) Init(ctx context.Context, n New) error {
 	}
 	if n.Version != 0 && !n.Raw {
 		args = append(args, "-v", strconv.Itoa(n.Version))
+	}
+	if n.KeyID != "" {
+		args = append(args, "-k", n.KeyID)
 	}
 	_, err := c.run(ctx, true, append(args, n.Image)...)
 	return err

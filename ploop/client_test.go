@@ -73,6 +73,7 @@ func TestCallsAsTyped(t *testing.T) {
 		c.Merge(ctx, dd, uuid),
 		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, Cluster: 2048, Version: 2}),
 		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, Cluster: 2048, Version: 2, Raw: true}),
+		c.Init(ctx, New{Image: "/p/root.hds", Size: 2097152, KeyID: "key-1"}),
 		c.MountWritable(ctx, dd, "/m"),
 		c.UnmountWritable(ctx, dd, "/m"),
 	} {
@@ -87,6 +88,7 @@ func TestCallsAsTyped(t *testing.T) {
 		"snapshot-delete -u {"+uuid+"} "+dd,
 		"init -s 2097152 -f expanded -t ext4 -b 2048 -v 2 /p/root.hds",
 		"init -s 2097152 -f raw -t ext4 -b 2048 /p/root.hds",
+		"init -s 2097152 -f expanded -t ext4 -k key-1 /p/root.hds",
 		"mount -m /m "+dd,
 		"umount -m /m")
 	for i, changes := range f.changes {

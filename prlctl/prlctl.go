@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -234,6 +235,32 @@ func (c Client) nodePath(key, ctid string) (string, error) {
 		return "", fmt.Errorf("vz.conf: %s=%q gives no path for container %s", key, node.Get(key), ctid)
 	}
 	return path, nil
+}
+
+// template takes the name of an OS template apart: os, version, architecture.
+var template = regexp.MustCompile(`^\.?([A-Za-z0-9][A-Za-z0-9_.+-]*)-([A-Za-z0-9_.+]+)-(x86_64|x86|i[3-6]86|aarch64|ppc64|ppc64le)(-[A-Za-z0-9_.+-]+)?$`)
+
+// HasTemplate reports whether the node has the OS template that ve.conf calls name,
+// such as .centos-7-x86_64. vzpkg keeps it in os/version/architecture below the
+// directory TEMPLATE of vz.conf.
+func (c Client) HasTemplate(name string) (bool, error) {
+	node, err := c.Node()
+	if err != nil {
+		return false, err
+	}
+	dir := node.Get("TEMPLATE")
+	if dir == "" {
+		dir = "/vz/template"
+	}
+	part := template.FindStringSubmatch(name)
+	if part == nil {
+		return false, nil
+	}
+	st, err := os.Stat(filepath.Join(dir, part[1], part[2], part[3]))
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && st.IsDir(), err
 }
 
 // Register makes the private area known to the node under its own UUID.

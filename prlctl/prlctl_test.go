@@ -239,3 +239,23 @@ func TestOwns(t *testing.T) {
 		}
 	}
 }
+
+func TestHasTemplate(t *testing.T) {
+	dir := files(t, map[string]string{"vz.conf": "", "t/centos/7/x86_64/config/os/default/package_manager": "", "t/fedora-core/16/x86/x": "", "t/debian/9.0/x86_64/x": "", "t/file/1/x86_64": ""})
+	if err := os.WriteFile(filepath.Join(dir, "vz.conf"), []byte("TEMPLATE=\""+dir+"/t\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := Client{Conf: filepath.Join(dir, "vz.conf")}
+	for name, want := range map[string]bool{
+		".centos-7-x86_64": true, "centos-7-x86_64": true, ".centos-7-x86_64-minimal": true, "fedora-core-16-x86": true, "debian-9.0-x86_64": true,
+		".centos-8-x86_64": false, ".centos-7-x86": false, "": false, "centos": false, ".file-1-x86_64": false, "../..-7-x86_64": false, "/etc-7-x86_64": false,
+	} {
+		if got, err := c.HasTemplate(name); err != nil || got != want {
+			t.Errorf("HasTemplate(%q) = %v, %v, want %v", name, got, err, want)
+		}
+	}
+	c.Conf = filepath.Join(dir, "none")
+	if _, err := c.HasTemplate(".centos-7-x86_64"); err == nil {
+		t.Error("HasTemplate without vz.conf = nil")
+	}
+}

@@ -250,6 +250,29 @@ func memory(t testing.TB) string {
 	return dir
 }
 
+// The path of a directory leads over root's links, and over nobody else's.
+func TestRealDir(t *testing.T) {
+	dir := t.TempDir()
+	real, err := filepath.EvalSymlinks(dir)
+	must(t, err)
+	must(t, os.MkdirAll(filepath.Join(dir, "a/b"), 0o755))
+	must(t, os.Symlink("a", filepath.Join(dir, "link")))
+	put(t, filepath.Join(dir, "file"), "")
+	for path, want := range map[string]string{"": "", "/a/b": "/a/b", "/a//b/": "/a/b", "/link/b": "/a/b", "/none": "no such file", "/file": "not a directory"} {
+		got, err := RealDir(dir + path)
+		if failed := strings.Contains(want, " "); failed && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "lock file")) || !failed && (err != nil || got != real+want) {
+			t.Errorf("RealDir(%s) = %q, %v, want %q", path, got, err, want)
+		}
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("links of another user need root")
+	}
+	must(t, os.Lchown(filepath.Join(dir, "link"), 65534, 65534))
+	if got, err := RealDir(dir + "/link/b"); err == nil {
+		t.Errorf("RealDir over the link of another user = %q", got)
+	}
+}
+
 // A directory with any number of names does not hold the job.
 func TestNamesAreBounded(t *testing.T) {
 	dir := memory(t)

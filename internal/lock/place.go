@@ -235,3 +235,14 @@ func openat(at *os.File, name string, flags int) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), name), nil
 }
+
+// RealDir returns the path of a directory without links on the way, none of which is
+// another user's than root's.
+func RealDir(path string) (string, error) {
+	p, err := openPlace(filepath.Join(path, "x"))
+	if err != nil {
+		return "", errors.Unwrap(err)
+	}
+	defer p.close()
+	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", p.dir.Fd()))
+}

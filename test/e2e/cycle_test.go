@@ -43,7 +43,7 @@ func TestCycle(t *testing.T) {
 
 	w.run("prlctl", "destroy", "web")
 	w.run("rm", "-f", "/etc/vz/conf/"+webUUID+".mount")
-	res := w.restore(rig.Restore{JobIDs: []int{r.ID}, Options: "restore=ct:disk=2"})
+	res := w.restore(rig.Restore{JobIDs: []int{r.ID}, Options: "restore=ct:disk=2:restore_trust_config=yes"})
 	w.says(res, "restored and registered", "0 not restored exactly")
 	w.same(wantRoot, w.scan(rootDisk), mountPoint)
 	w.same(wantData, w.scan(dataDisk), nil)

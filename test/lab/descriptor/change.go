@@ -125,6 +125,9 @@ func (d *Descriptor) Marshal() []byte {
 	p(2, "<Heads>%d</Heads>", d.Heads)
 	p(2, "<Sectors>%d</Sectors>", d.Sectors)
 	p(2, "<Padding>0</Padding>")
+	if d.KeyID != "" {
+		p(2, "<Encryption><KeyId>%s</KeyId></Encryption>", d.KeyID)
+	}
 	p(1, "</Disk_Parameters>")
 	p(1, "<StorageData>")
 	p(2, "<Storage>")

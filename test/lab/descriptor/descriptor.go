@@ -47,9 +47,11 @@ type Descriptor struct {
 	Sectors      uint32
 	Blocksize    uint32
 	Preallocated bool
-	Top          string
-	Images       []Image
-	Shots        []Shot
+	// KeyID is the id of an encryption key that is written down. The images are in clear all the same.
+	KeyID  string
+	Top    string
+	Images []Image
+	Shots  []Shot
 }
 
 // file mirrors the document.
@@ -60,6 +62,7 @@ type file struct {
 		Heads        uint32
 		Sectors      uint32
 		Preallocated int
+		KeyID        string `xml:"Encryption>KeyId"`
 	} `xml:"Disk_Parameters"`
 	Storage []struct {
 		Blocksize    uint32
@@ -97,6 +100,7 @@ func Parse(b []byte, dir string) (*Descriptor, error) {
 	d := &Descriptor{
 		Dir: dir, Size: f.Params.Size, Cylinders: f.Params.Cylinders, Heads: f.Params.Heads, Sectors: f.Params.Sectors,
 		Blocksize: s.Blocksize, Preallocated: s.Preallocated+f.Params.Preallocated > 0, Top: f.Snapshots.TopGUID,
+		KeyID: f.Params.KeyID,
 	}
 	for _, i := range s.Image {
 		if i.Type != "Compressed" && i.Type != "Plain" {

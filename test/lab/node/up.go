@@ -104,7 +104,7 @@ func (l Lab) furnish(dialect string, diskMiB int) error {
 // furnishNode makes the node's folders, where the node sees them.
 func (l Lab) furnishNode() error {
 	for _, d := range []string{
-		"run/lock", "run/ploop", "etc-vz/conf", "etc-vz/names", "vz/private", "vz/root", "vz/lock", "vz/template",
+		"run/lock", "run/ploop", "etc-vz/conf", "etc-vz/names", "vz/private", "vz/root", "vz/lock", "vz/template/centos/7/x86_64",
 		"vz/tmp", "vz/dump", "mnt-bareos", "var-lib-vz7ct", "tmp",
 	} {
 		if err := os.MkdirAll(l.Below("node", d), 0o755); err != nil {

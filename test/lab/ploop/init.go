@@ -123,6 +123,7 @@ func (t *Tool) createDisk(name string, s image.Spec, fs string, o options) (c co
 		return t.broken(err)
 	}
 	d := &disk{t: t, path: xml, Descriptor: newDescriptor(dir, real, s)}
+	d.KeyID = o.set['k']
 	t.say("Adding snapshot %s", descriptor.TopGUID)
 	if c := d.store(xml); c != 0 {
 		return c

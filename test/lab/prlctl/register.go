@@ -100,8 +100,8 @@ func (t *Tool) enter(path, ctid, uuid string, conf *container.Conf, force bool) 
 			taken[c.Name] = true
 		}
 	}
-	for base, n := name, 1; taken[name]; n++ {
-		name = fmt.Sprintf("%s_%d", base, n)
+	for base, n := name, 0; taken[name]; n++ {
+		name = fmt.Sprintf("%s-(%d)", base, n) // gen_uniq_name in lib/name.c of libvzctl, vz7-u22
 	}
 	conf.Set("VE_PRIVATE", path)
 	conf.Set("VEID", ctid)
