@@ -74,14 +74,13 @@ func (f *File) decide() (exists bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("look at %s: %w", f.item.Path, err)
 	}
-	if f.item.First == "" && !f.item.Replace.allows(f.item.Mtime, st.Mtim.Sec) {
-		return false, ErrSkipped
-	}
-	if f.item.First != "" && f.item.Replace == Never {
-		return false, ErrSkipped
-	}
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	wantDir := f.item.directory()
+	own := inode{st.Dev, st.Ino}
+	if !f.item.Replace.allows(f.item.Mtime, st.Mtim.Sec) && !(isDir && wantDir && f.tree.made[own]) {
+		return false, ErrSkipped
+	}
+	delete(f.tree.made, own)
 	switch {
 	case isDir && wantDir:
 		f.path, err = openPath(f.dir, f.name, unix.O_DIRECTORY)

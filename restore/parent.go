@@ -78,10 +78,14 @@ func (t *Tree) forget(n int) {
 
 // enter opens the directory name in dir. A link is resolved inside the root.
 func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.File, error) {
+	ours := false
 	for made := false; ; made = true {
 		f, err := openPath(dir, name, unix.O_DIRECTORY)
 		switch {
 		case err == nil:
+			if ours {
+				t.remember(f)
+			}
 			return t.checked(f)
 		case errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP):
 			if t.NoLinks {
@@ -92,9 +96,18 @@ func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.
 			return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), err)
 		}
 		err = retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o755) })
+		ours = err == nil
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return nil, fmt.Errorf("make directory %s: %w", strings.Join(whole, "/"), why(err, dir, ""))
 		}
+	}
+}
+
+// remember notes a directory that was made on the way.
+func (t *Tree) remember(dir *os.File) {
+	var st unix.Stat_t
+	if len(t.made) < maxMade && unix.Fstat(int(dir.Fd()), &st) == nil {
+		t.made[inode{st.Dev, st.Ino}] = true
 	}
 }
 
@@ -135,6 +148,10 @@ func (t *Tree) checked(f *os.File) (*os.File, error) {
 	return f, nil
 }
 
+// zfs is the type of a ZFS file system, which no header of the kernel has (ZFS_SUPER_MAGIC
+// of OpenZFS).
+const zfs = 0x2fc12fc1
+
 // writable refuses the kernel's own file systems: a link to /proc/sys, planted
 // by a tenant, must not lead there, although nothing can be created in it.
 func writable(dir *os.File) error {
@@ -145,7 +162,7 @@ func writable(dir *os.File) error {
 	}
 	switch uint32(st.Type) {
 	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC,
-		unix.OVERLAYFS_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC:
+		unix.OVERLAYFS_SUPER_MAGIC, unix.NFS_SUPER_MAGIC, unix.FUSE_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.CEPH_SUPER_MAGIC, zfs:
 		return nil
 	default:
 		return fmt.Errorf("%s is on a file system of type 0x%x, which files are not restored to", dir.Name(), uint32(st.Type))

@@ -243,6 +243,53 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// A further name of a file counts as the file does: it would take away what is newer.
+func TestReplaceOfLinks(t *testing.T) {
+	for how, want := range map[Replace]string{Always: "first", IfNewer: "other", IfOlder: "first", Never: "other"} {
+		tr, root := tree(t)
+		must(t, put(tr, file("first"), "first"))
+		p := filepath.Join(root, "second")
+		must(t, os.WriteFile(p, []byte("other"), 0o600)) // just now: newer than the backup
+		it := file("second")
+		it.First, it.Replace = "first", how
+		err := put(tr, it, "")
+		if got, _ := os.ReadFile(p); string(got) != want || (want == "other") != errors.Is(err, ErrSkipped) {
+			t.Errorf("replace %c over a newer name: %q, %v, want %q", how, got, err, want)
+		}
+	}
+}
+
+// Directories come after what is in them. One that was made for that was not there
+// before, whatever Replace says; one that was there is left as it is.
+func TestReplaceOfDirectories(t *testing.T) {
+	for how, replaced := range map[Replace]bool{Always: true, IfNewer: false, IfOlder: true, Never: false} {
+		tr, root := tree(t)
+		must(t, os.Mkdir(filepath.Join(root, "there"), 0o711))
+		for _, name := range []string{"made", "there"} {
+			f, d := file(name+"/x/f"), dir(name)
+			d.Mode, d.Replace = unix.S_IFDIR|0o750, how
+			must(t, put(tr, f, "new"))
+			if err := put(tr, d, ""); err != nil && !errors.Is(err, ErrSkipped) {
+				t.Error(err)
+			}
+		}
+		if got := stat(t, filepath.Join(root, "made")).Mode & 0o777; got != 0o750 {
+			t.Errorf("replace %c: a directory that was made has mode %o", how, got)
+		}
+		if got := stat(t, filepath.Join(root, "there")).Mode&0o777 == 0o750; got != replaced {
+			t.Errorf("replace %c: a directory that was there is replaced: %v, want %v", how, got, replaced)
+		}
+		again := dir("made")
+		again.Mode, again.Replace = unix.S_IFDIR|0o700, Never
+		if err := put(tr, again, ""); !errors.Is(err, ErrSkipped) {
+			t.Errorf("replace %c: it comes twice: %v", how, err)
+		}
+		if len(tr.made) != 2 {
+			t.Errorf("replace %c: %d directories to come, want x twice", how, len(tr.made))
+		}
+	}
+}
+
 func TestTypesInTheWay(t *testing.T) {
 	tr, root := tree(t)
 	must(t, os.Mkdir(filepath.Join(root, "empty"), 0o755))

@@ -84,7 +84,17 @@ type Tree struct {
 	last []level
 	// mounts are directories of other file systems that were entered, by device.
 	mounts map[uint64]*os.File
+	// made are directories that were missing on the way to a name and have not come
+	// themselves yet: whatever Replace says, they were not there before.
+	made map[inode]bool
 }
+
+// inode tells files apart.
+type inode struct{ dev, ino uint64 }
+
+// maxMade bounds made. They come right after what is in them, but for those that
+// were not selected at all.
+const maxMade = 1 << 16
 
 // level is an open directory on the way to the one used last.
 type level struct {
@@ -106,7 +116,7 @@ func Open(root *os.File, spill string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{root: root, dirs: d, mounts: map[uint64]*os.File{st.Dev: root}}, nil
+	return &Tree{root: root, dirs: d, mounts: map[uint64]*os.File{st.Dev: root}, made: map[inode]bool{}}, nil
 }
 
 // Close gives the directories that were restored their times and flags, after all that
