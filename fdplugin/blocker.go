@@ -15,6 +15,7 @@ import (
 
 	"github.com/bareos-contrib/vz7ct/internal/exclude"
 	"github.com/bareos-contrib/vz7ct/internal/inroot"
+	"github.com/bareos-contrib/vz7ct/internal/mount"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 )
 
@@ -30,7 +31,8 @@ func openInRoot(root, path string) (*os.File, error) {
 }
 
 func openAtRoot(root *os.File, path string) (*os.File, error) {
-	h, err := inroot.Open(root, path)
+	// A file system that a tenant serves could let us wait.
+	h, err := inroot.Open(root, path, mount.Gate(root, "/proc/self/mountinfo"))
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +146,8 @@ func list(ctx context.Context, root *os.File, dir string, name exclude.Name) ([]
 	}
 	f, err := openAtRoot(root, dir)
 	switch {
-	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENAMETOOLONG):
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENAMETOOLONG),
+		errors.Is(err, mount.ErrForeign):
 		return nil, nil
 	case err != nil:
 		return nil, err

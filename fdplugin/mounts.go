@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bareos-contrib/vz7ct/internal/mount"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/prlctl"
 )
@@ -32,7 +33,9 @@ func rootOf(place prlctl.Place) (root *os.File, pid int) {
 	if err != nil {
 		return nil, 0
 	}
-	if !sameFile(node, own) {
+	// Of a root that its tenant serves nothing must be asked: it could never answer.
+	mountinfo := fmt.Sprintf("/proc/%d/mountinfo", pid)
+	if mount.Gate(node, mountinfo)(own) != nil || !sameFile(node, own) {
 		own.Close() // the pid is another process' by now
 		return nil, 0
 	}

@@ -74,13 +74,17 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 		return nil, err
 	}
 	t := &runningContainer{job: j, container: c}
-	root, err := t.open(place)
+	root, pid, err := t.open(place)
 	if err != nil {
 		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Title(), c.UUID, err)
 	}
 	if t.tree, err = restore.Open(root, j.Node.State); err != nil {
 		root.Close()
 		return nil, err
+	}
+	t.tree.Shared = true
+	if pid != 0 {
+		t.tree.Mountinfo = fmt.Sprintf("/proc/%d/mountinfo", pid)
 	}
 	j.Log.Infof("restoring files into running container %s (%s)", c.Title(), c.UUID)
 	return t, nil
@@ -89,35 +93,35 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 // open opens the root as the container's init sees it, so that further disks
 // and a tmpfs are where the container has them. Without a usable record of the
 // init's pid it is the root disk as the node sees it.
-func (t *runningContainer) open(place prlctl.Place) (*os.File, error) {
-	if own, _ := rootOf(place); own != nil {
-		return own, nil
+func (t *runningContainer) open(place prlctl.Place) (root *os.File, pid int, err error) {
+	if own, pid := rootOf(place); own != nil {
+		return own, pid, nil
 	}
 	node, err := os.OpenFile(place.Root, placeFlags, 0)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	above, err := os.OpenFile(filepath.Dir(place.Root), placeFlags, 0)
 	if err != nil {
 		node.Close()
-		return nil, err
+		return nil, 0, err
 	}
 	defer above.Close()
 	if device1, device2 := deviceOf(node), deviceOf(above); device1 == device2 {
 		node.Close()
-		return nil, fmt.Errorf("nothing is mounted at %s", place.Root)
+		return nil, 0, fmt.Errorf("nothing is mounted at %s", place.Root)
 	}
 	disks, err := place.Config.Disks(place.Private)
 	if err != nil {
 		node.Close()
-		return nil, err
+		return nil, 0, err
 	}
 	for _, d := range disks {
 		if m := strings.Trim(filepath.Clean("/"+d.Mount), "/"); m != "" {
 			t.hidden = append(t.hidden, m)
 		}
 	}
-	return node, nil
+	return node, 0, nil
 }
 
 func (t *runningContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
@@ -175,6 +179,9 @@ func (t *runningContainer) finish() error {
 	}
 	if err := tree.Close(); err != nil {
 		t.job.Log.Warnf("not restored exactly: %v", err)
+	}
+	if n := tree.Timeless; n > 0 {
+		t.job.Log.Infof("%s symbolic links have the time of this restore: this kernel sets theirs by name only, and a name in a running container may be another file's by then", text.Count(n))
 	}
 	return nil
 }

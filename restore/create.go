@@ -57,7 +57,7 @@ func (f *File) begin() error {
 		err = f.make()
 	}
 	if err != nil {
-		return fmt.Errorf("create %s: %w", f.item.Path, why(err, f.dir, ""))
+		return fmt.Errorf("create %s: %w", f.item.Path, f.tree.why(err, f.dir, ""))
 	}
 	return nil
 }
@@ -66,14 +66,18 @@ func (f *File) begin() error {
 // is to be used again, and removes what a rename cannot replace.
 func (f *File) decide() (exists bool, err error) {
 	at := int(f.dir.Fd())
-	var st unix.Stat_t
-	err = retry(func() error { return unix.Fstatat(at, f.name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	there, st, err := f.tree.look(f.dir, f.name)
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("look at %s: %w", f.item.Path, err)
 	}
+	defer func() {
+		if f.path != there {
+			there.Close()
+		}
+	}()
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	wantDir := f.item.directory()
 	own := inode{st.Dev, st.Ino}
@@ -83,18 +87,14 @@ func (f *File) decide() (exists bool, err error) {
 	delete(f.tree.made, own)
 	switch {
 	case isDir && wantDir:
-		f.path, err = openPath(f.dir, f.name, unix.O_DIRECTORY)
-		if err == nil {
-			f.path, err = f.tree.checked(f.path)
-		}
-		if err != nil {
+		if err := f.tree.note(there); err != nil {
 			return false, fmt.Errorf("open directory %s: %w", f.item.Path, err)
 		}
-		f.existed = true
+		f.path, f.existed = there, true
 		return true, nil
 	case isDir:
 		if err := retry(func() error { return unix.Unlinkat(at, f.name, unix.AT_REMOVEDIR) }); err != nil {
-			return false, fmt.Errorf("%s: %w: %w", f.item.Path, ErrInTheWay, why(err, f.dir, f.name))
+			return false, fmt.Errorf("%s: %w: %w", f.item.Path, ErrInTheWay, f.tree.why(err, f.dir, f.name))
 		}
 		return false, nil
 	case wantDir:
@@ -105,7 +105,7 @@ func (f *File) decide() (exists bool, err error) {
 		}
 		// A directory cannot be renamed over something else.
 		if err := retry(func() error { return unix.Unlinkat(at, f.name, 0) }); err != nil {
-			return false, fmt.Errorf("replace %s by a directory: %w", f.item.Path, why(err, f.dir, f.name))
+			return false, fmt.Errorf("replace %s by a directory: %w", f.item.Path, f.tree.why(err, f.dir, f.name))
 		}
 		return false, nil
 	default:
@@ -178,21 +178,13 @@ func (f *File) make() error {
 // quicker: a place in the kernel's own file systems, mounted there at once, must not
 // be given attributes by the node's root.
 func (f *File) open(name string) error {
-	file, err := openPath(f.dir, name, 0)
+	file, st, err := f.tree.look(f.dir, name)
 	if err != nil {
 		return err
 	}
-	var st unix.Stat_t
-	switch err := unix.Fstat(int(file.Fd()), &st); {
-	case err != nil || st.Mode&unix.S_IFMT != f.item.Mode&unix.S_IFMT:
+	if st.Mode&unix.S_IFMT != f.item.Mode&unix.S_IFMT {
 		file.Close()
 		return errors.New("something else took its place at once")
-	case st.Mode&unix.S_IFMT == unix.S_IFLNK: // nothing can be mounted over it
-	default:
-		if err := writable(file); err != nil {
-			file.Close()
-			return err
-		}
 	}
 	f.path = file
 	return nil

@@ -167,6 +167,9 @@ func (t *Tree) setLate(e late) error {
 		return err
 	}
 	defer place.Close()
+	if err := t.judge(place); err != nil {
+		return err
+	}
 	if err := e.same(place); err != nil {
 		return err
 	}

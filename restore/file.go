@@ -108,7 +108,7 @@ func (f *File) rename() error {
 	err := retry(func() error { return unix.Renameat(at, f.temporary, at, f.name) })
 	if err != nil {
 		_ = unix.Unlinkat(at, f.temporary, 0)
-		return fmt.Errorf("replace %s: %w", f.item.Path, why(err, f.dir, f.name))
+		return fmt.Errorf("replace %s: %w", f.item.Path, f.tree.why(err, f.dir, f.name))
 	}
 	if f.item.First != "" {
 		// rename(2) does nothing if both names are links of the same file.
@@ -140,15 +140,37 @@ func (f *File) attributes() (errs []error) {
 	// the group bits of the mode to what they were: both come after chmod.
 	set, name := unix.Setxattr, procName(file)
 	if link {
-		// Kernel 3.10 does not take a link by its descriptor: it would follow it.
-		set, name = unix.Lsetxattr, procName(f.dir)+"/"+f.current()
+		// From 5.8 on the kernel takes a link by its descriptor; to that of 3.10 it has
+		// to be named.
+		err := f.linkTimes()
+		if !errors.Is(err, unix.EINVAL) {
+			do("times", err)
+		} else if f.tree.Shared {
+			f.tree.Timeless++
+			set = func(string, string, []byte, int) error { return errByName }
+		} else {
+			set, name = unix.Lsetxattr, procName(f.dir)+"/"+f.current()
+			do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, true))
+		}
 	}
 	for _, x := range f.xattrs {
 		do("attribute "+x.name, retry(func() error { return set(name, x.name, x.value, 0) }))
 	}
-	do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, link))
+	if !link {
+		do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, false))
+	}
 	do("inherited flags", f.forget())
 	return errs
+}
+
+// errByName says why a link does not get its attributes.
+var errByName = errors.New("this kernel sets those of a link by its name only, which may be another file's by now; kernels from 5.8 on do not need it")
+
+// linkTimes sets the times of a link by its descriptor. It returns EINVAL if the kernel
+// cannot (do_utimes of Linux 5.8 and before).
+func (f *File) linkTimes() error {
+	ts := []unix.Timespec{{Sec: f.item.Atime}, {Sec: f.item.Mtime, Nsec: f.item.Nanoseconds}}
+	return retry(func() error { return unix.UtimesNanoAt(int(f.path.Fd()), "", ts, unix.AT_EMPTY_PATH) })
 }
 
 // current is the name that the item has before it is renamed.

@@ -118,7 +118,7 @@ func lockedError(err error, what string, found uint32) error {
 
 // why adds to a refusal the flag that is its reason: of the directory, or of what has the
 // name in it. "" looks at the directory alone.
-func why(err error, dir *os.File, name string) error {
+func (t *Tree) why(err error, dir *os.File, name string) error {
 	if !errors.Is(err, unix.EPERM) || dir == nil {
 		return err
 	}
@@ -133,6 +133,9 @@ func why(err error, dir *os.File, name string) error {
 		return err
 	}
 	defer place.Close()
+	if t.judge(place) != nil {
+		return err // a file system that is asked nothing
+	}
 	if found := locks(place); found != 0 {
 		return lockedError(err, "what has its name", found)
 	}

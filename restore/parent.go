@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/internal/inroot"
+	"github.com/bareos-contrib/vz7ct/internal/mount"
 )
 
 // keep is how many directories of the path used last stay open.
@@ -80,50 +81,42 @@ func (t *Tree) forget(n int) {
 func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.File, error) {
 	ours := false
 	for made := false; ; made = true {
-		f, err := openPath(dir, name, unix.O_DIRECTORY)
-		switch {
-		case err == nil:
+		f, st, err := t.look(dir, name)
+		switch kind := st.Mode & unix.S_IFMT; {
+		case err == nil && kind == unix.S_IFDIR:
 			if ours {
-				t.remember(f)
+				t.remember(st)
 			}
-			return t.checked(f)
-		case errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP):
-			if t.NoLinks {
-				return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), err)
+			return t.noted(f)
+		case err == nil:
+			f.Close()
+			if kind != unix.S_IFLNK || t.NoLinks {
+				return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), unix.ENOTDIR)
 			}
-			return t.follow(dir, name, whole)
+			return t.follow(whole)
 		case !errors.Is(err, unix.ENOENT) || !make || made:
 			return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), err)
 		}
 		err = retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o755) })
 		ours = err == nil
 		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return nil, fmt.Errorf("make directory %s: %w", strings.Join(whole, "/"), why(err, dir, ""))
+			return nil, fmt.Errorf("make directory %s: %w", strings.Join(whole, "/"), t.why(err, dir, ""))
 		}
 	}
 }
 
 // remember notes a directory that was made on the way.
-func (t *Tree) remember(dir *os.File) {
-	var st unix.Stat_t
-	if len(t.made) < maxMade && unix.Fstat(int(dir.Fd()), &st) == nil {
+func (t *Tree) remember(st unix.Stat_t) {
+	if len(t.made) < maxMade {
 		t.made[inode{st.Dev, st.Ino}] = true
 	}
 }
 
 // follow opens the directory that a link in the tree means: as a process in the
 // container would see it, so that an absolute link starts at the tree's root.
-func (t *Tree) follow(dir *os.File, name string, whole []string) (*os.File, error) {
+func (t *Tree) follow(whole []string) (*os.File, error) {
 	p := strings.Join(whole, "/")
-	var st unix.Stat_t
-	err := retry(func() error { return unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW) })
-	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		err = unix.ENOTDIR
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open directory %s: %w", p, err)
-	}
-	f, err := inroot.Open(t.root, p)
+	f, err := inroot.Open(t.root, p, t.judge)
 	if err != nil {
 		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, err)
 	}
@@ -132,16 +125,43 @@ func (t *Tree) follow(dir *os.File, name string, whole []string) (*os.File, erro
 		f.Close()
 		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, unix.ENOTDIR)
 	}
-	return t.checked(f)
+	return t.noted(f)
 }
 
-// checked refuses directories of file systems that files are not restored to.
-func (t *Tree) checked(f *os.File) (*os.File, error) {
-	err := writable(f)
-	if err == nil {
-		err = t.note(f)
+// look opens name in dir as a place and says what it is, if it is on a file system
+// that files are restored to. Nothing is asked of another one, which could be served
+// by a tenant and never answer; nor is an automounter called.
+func (t *Tree) look(dir *os.File, name string) (f *os.File, st unix.Stat_t, err error) {
+	if f, err = openPath(dir, name, 0); err != nil {
+		return nil, st, err
+	}
+	if err = t.judge(f); err == nil {
+		err = retry(func() error { return unix.Fstat(int(f.Fd()), &st) })
 	}
 	if err != nil {
+		f.Close()
+		return nil, st, err
+	}
+	return f, st, nil
+}
+
+// judge refuses file systems that files are not restored to.
+func (t *Tree) judge(place *os.File) error {
+	id, err := mount.ID(place)
+	switch {
+	case errors.Is(err, mount.ErrUnknown):
+		return writable(place)
+	case err != nil:
+		return err
+	case t.mounts[uint64(id)] != nil:
+		return nil
+	}
+	return mount.Judge(place, t.Mountinfo, id)
+}
+
+// noted remembers the file system of a directory.
+func (t *Tree) noted(f *os.File) (*os.File, error) {
+	if err := t.note(f); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -152,8 +172,9 @@ func (t *Tree) checked(f *os.File) (*os.File, error) {
 // of OpenZFS).
 const zfs = 0x2fc12fc1
 
-// writable refuses the kernel's own file systems: a link to /proc/sys, planted
-// by a tenant, must not lead there, although nothing can be created in it.
+// writable refuses the kernel's own file systems as roots, and on a kernel that does
+// not tell of mounts as places on the way: a link to /proc/sys, planted by a tenant,
+// must not lead there, although nothing can be created in it.
 func writable(dir *os.File) error {
 	// By name: kernels before 3.12 have no fstatfs for a place (O_PATH).
 	var st unix.Statfs_t

@@ -21,6 +21,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/mount"
 )
 
 // Replace says what happens to a name that exists already. The values are the
@@ -77,12 +79,22 @@ type Tree struct {
 	NoLinks bool
 	// Hold are inode flags that nothing below this root is given.
 	Hold uint32
+	// Mountinfo is the mountinfo (proc(5)) of a process that sees what is mounted
+	// below the root.
+	Mountinfo string
+	// Shared: somebody else may be at work in the tree, so that a name may be another
+	// file's at any moment. Then nothing is done by name that the kernel can do by
+	// descriptor only from 5.8 on: see Timeless.
+	Shared bool
+	// Timeless counts the links that have the time of their restore for that.
+	Timeless int64
 
 	root *os.File
 	dirs *directories
 	// last and above are the directories used last, for the next name beside.
 	last []level
-	// mounts are directories of other file systems that were entered, by device.
+	// mounts are directories on each mount that was entered, by its number, or by its
+	// device where the kernel does not tell: while they are open the number is theirs.
 	mounts map[uint64]*os.File
 	// made are directories that were missing on the way to a name and have not come
 	// themselves yet: whatever Replace says, they were not there before.
@@ -108,15 +120,15 @@ func Open(root *os.File, spill string) (*Tree, error) {
 	if err := writable(root); err != nil {
 		return nil, err
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(root.Fd()), &st); err != nil {
+	home, err := mountOf(root)
+	if err != nil {
 		return nil, fmt.Errorf("look at root: %w", err)
 	}
 	d, err := newDirectories(spill)
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{root: root, dirs: d, mounts: map[uint64]*os.File{st.Dev: root}, made: map[inode]bool{}}, nil
+	return &Tree{Mountinfo: "/proc/self/mountinfo", root: root, dirs: d, mounts: map[uint64]*os.File{home: root}, made: map[inode]bool{}}, nil
 }
 
 // Close gives the directories that were restored their times and flags, after all that
@@ -156,13 +168,25 @@ func (t *Tree) Sync() error {
 // may mount any number, and the daemon's descriptors are those of all its jobs.
 const maxMounts = 64
 
-// note remembers the file system of a directory for Sync.
-func (t *Tree) note(dir *os.File) error {
+// mountOf returns the number of a directory's mount, or of its device where the
+// kernel does not tell.
+func mountOf(dir *os.File) (uint64, error) {
+	id, err := mount.ID(dir)
+	if !errors.Is(err, mount.ErrUnknown) {
+		return uint64(id), err
+	}
 	var st unix.Stat_t
-	if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+	err = unix.Fstat(int(dir.Fd()), &st)
+	return st.Dev, err
+}
+
+// note remembers the mount of a directory for Sync.
+func (t *Tree) note(dir *os.File) error {
+	id, err := mountOf(dir)
+	if err != nil {
 		return err
 	}
-	if t.mounts[st.Dev] != nil {
+	if t.mounts[id] != nil {
 		return nil
 	}
 	if len(t.mounts) >= maxMounts {
@@ -170,7 +194,7 @@ func (t *Tree) note(dir *os.File) error {
 	}
 	own, err := openPath(dir, ".", unix.O_DIRECTORY)
 	if err == nil {
-		t.mounts[st.Dev] = own
+		t.mounts[id] = own
 	}
 	return err
 }

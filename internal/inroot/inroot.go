@@ -4,10 +4,12 @@
 // a certain one: links on the way are followed, absolute ones start at that root,
 // and no ".." leads above it, whoever renames directories meanwhile.
 //
-// It uses openat2(2) where the kernel has it (5.6). Elsewhere it walks component
-// by component over open descriptors and never hands ".." to the kernel: going up
-// is going back to a descriptor that it came from. It opens places (O_PATH), never
-// content, and makes nothing.
+// It uses openat2(2) where the kernel has what is needed of it (5.12) and knows the
+// way without asking a file system. Elsewhere it walks component by component over
+// open descriptors and never hands ".." to the kernel: going up is going back to a
+// descriptor that it came from. It opens places (O_PATH), never content, and makes
+// nothing. Nothing is asked of a place that the gate has not let in, so no file system
+// that a tenant serves can let it wait.
 package inroot
 
 import (
@@ -26,25 +28,32 @@ const (
 	maxDepth = 512
 )
 
+// resolveCached lets openat2 fail with EAGAIN rather than ask a file system or wait for
+// a mount (RESOLVE_CACHED of linux/openat2.h, from 5.12 on).
+const resolveCached = 0x20
+
 // Open opens what path means below root. The caller closes the result. The last
-// component is followed too if it is a link.
-func Open(root *os.File, path string) (*os.File, error) {
-	f, err := byKernel(root, path)
+// component is followed too if it is a link. gate judges each place on the way that is
+// not on root's own mount before anything is asked of its file system; it may be asked
+// of others too.
+func Open(root *os.File, path string, gate func(*os.File) error) (*os.File, error) {
+	// Cached: the kernel must not wait for anybody, as it would at an automounter's place.
+	f, err := byKernel(root, path, unix.RESOLVE_NO_XDEV|resolveCached)
 	switch {
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM), errors.Is(err, unix.E2BIG), errors.Is(err, unix.EINVAL):
 		// No such call here, or a filter that does not know it.
 	case errors.Is(err, unix.ENAMETOOLONG), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EXDEV):
-		// Too long as a whole, or renames all the time: the walk knows neither.
+		// Too long as a whole, renames all the time, not known yet, or another mount.
 	default:
 		return f, err
 	}
-	return byWalk(root, path)
+	return byWalk(root, path, gate)
 }
 
-func byKernel(root *os.File, path string) (*os.File, error) {
+func byKernel(root *os.File, path string, resolve uint64) (*os.File, error) {
 	how := unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | resolve,
 	}
 	if path == "" {
 		path = "."
@@ -62,7 +71,7 @@ func byKernel(root *os.File, path string) (*os.File, error) {
 }
 
 // byWalk keeps the directories it came through, the root first.
-func byWalk(root *os.File, path string) (*os.File, error) {
+func byWalk(root *os.File, path string, gate func(*os.File) error) (*os.File, error) {
 	fail := func(err error) (*os.File, error) { return nil, &os.PathError{Op: "open", Path: path, Err: err} }
 	stack, err := begin(root)
 	if err != nil {
@@ -89,6 +98,10 @@ func byWalk(root *os.File, path string) (*os.File, error) {
 		}
 		f, err := openat(stack.top(), name)
 		if err != nil {
+			return fail(err)
+		}
+		if err := gate(f); err != nil {
+			f.Close()
 			return fail(err)
 		}
 		target, link, err := readlink(f)

@@ -45,12 +45,21 @@ func tree(t testing.TB) (*os.File, string) {
 	return f, root
 }
 
+// all lets everything in; kernel and walk are the two ways without a gate.
+func all(*os.File) error { return nil }
+
+func kernel(root *os.File, path string) (*os.File, error) { return byKernel(root, path, 0) }
+
+func walk(root *os.File, path string) (*os.File, error) { return byWalk(root, path, all) }
+
+func opened(root *os.File, path string) (*os.File, error) { return Open(root, path, all) }
+
 // Both ways must agree on every path.
 func TestBothWays(t *testing.T) {
 	root, dir := tree(t)
-	ways := map[string]func(*os.File, string) (*os.File, error){"walk": byWalk}
-	if _, err := byKernel(root, "."); err == nil {
-		ways["openat2"] = byKernel
+	ways := map[string]func(*os.File, string) (*os.File, error){"walk": walk}
+	if _, err := kernel(root, "."); err == nil {
+		ways["openat2"] = kernel
 	} else {
 		t.Logf("openat2 is not tested: %v", err)
 	}
@@ -126,7 +135,7 @@ func TestLongerThanTheKernelTakes(t *testing.T) {
 		at = next
 	}
 	defer at.Close()
-	f, err := Open(root, strings.TrimSuffix(strings.Repeat(name+"/", 40), "/"))
+	f, err := opened(root, strings.TrimSuffix(strings.Repeat(name+"/", 40), "/"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +173,7 @@ func TestRacingRename(t *testing.T) {
 	}()
 	path := "a/b/deep/x/y/../../../../../../outside"
 	for begin, n := time.Now(), 0; time.Since(begin) < 500*time.Millisecond; n++ {
-		for way, open := range map[string]func(*os.File, string) (*os.File, error){"walk": byWalk, "open": Open} {
+		for way, open := range map[string]func(*os.File, string) (*os.File, error){"walk": walk, "open": opened} {
 			f, err := open(root, path)
 			if err != nil {
 				continue
@@ -190,7 +199,7 @@ func TestNoDescriptorIsLost(t *testing.T) {
 	}
 	before := count()
 	for _, p := range []string{"chain", "loop", "a/f/x", "none", "up", "todir/../etc"} {
-		for _, open := range []func(*os.File, string) (*os.File, error){byWalk, byKernel} {
+		for _, open := range []func(*os.File, string) (*os.File, error){walk, kernel, opened} {
 			if f, err := open(root, p); err == nil {
 				f.Close()
 			}
@@ -208,14 +217,14 @@ func FuzzOpen(f *testing.F) {
 	}
 	root, dir := tree(f)
 	f.Fuzz(func(t *testing.T, path string) {
-		walked, err := byWalk(root, path)
+		walked, err := walk(root, path)
 		if err == nil {
 			defer walked.Close()
 			if at, err := os.Readlink(procName(walked)); err != nil || at != dir && !strings.HasPrefix(at, dir+"/") {
 				t.Fatalf("byWalk(%q) leads to %q, %v", path, at, err)
 			}
 		}
-		opened, err2 := byKernel(root, path)
+		opened, err2 := kernel(root, path)
 		if errors.Is(err2, unix.ENOSYS) || errors.Is(err2, unix.EPERM) {
 			return
 		}
@@ -237,4 +246,39 @@ func same(a, b *os.File) bool {
 	x, err1 := a.Stat()
 	y, err2 := b.Stat()
 	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+// Nothing behind the gate is opened, and by the kernel no other mount is entered.
+func TestGate(t *testing.T) {
+	root, _ := tree(t)
+	shut := errors.New("shut")
+	asked := 0
+	for _, path := range []string{"a/b", "todir/b", "rel", "abs"} {
+		f, err := byWalk(root, path, func(place *os.File) error {
+			asked++
+			if place.Name() == "b" || place.Name() == "passwd" {
+				return shut
+			}
+			return nil
+		})
+		if !errors.Is(err, shut) {
+			t.Errorf("byWalk(%s) = %v, %v, want what the gate says", path, f, err)
+		}
+	}
+	if asked < 8 {
+		t.Errorf("the gate was asked %d times", asked)
+	}
+	top, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer top.Close()
+	if f, err := Open(top, "proc/sys", func(place *os.File) error {
+		if place.Name() == "proc" {
+			return shut
+		}
+		return nil
+	}); !errors.Is(err, shut) {
+		t.Errorf("Open(proc/sys) = %v, %v, want what the gate says", f, err)
+	}
 }
