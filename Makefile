@@ -4,6 +4,7 @@
 # make test        everything is tested (needs root; at most an hour)
 # make test-full   the same without a limit of time
 # make faults      jobs stopped at every call of ploop and prlctl, and what comes of it
+# make attacks     a tenant with root, and hostile backups, against restores and backups (a part of make test)
 # make build       build/vz7ct-fd.so, the plugin, and build/vz7ct, its companion
 # make unit        unit tests alone: no root, under 30 seconds
 # make lint        gofmt, vet, staticcheck, shellcheck, the C compiler's warnings
@@ -16,6 +17,7 @@
 #   E2E_BAREOS_FD=/opt/fd/sbin/bareos-fd   with the File Daemon of another release
 #   VZ7CT_FAULTS=backup/power     which points make faults plays: an operation, a kind, both; default: all
 #   VZ7CT_FAULT_NODES=4           how many stand-in nodes are at work at the same time; default: 3
+#   VZ7CT_RACE_TIME=1m            how long make attacks plays each racing attack, each way; default: 5s
 #   VZ7CT_SEED=42                 the moments of the random kills, as they were in a run that has printed this
 
 SHELL := /bin/bash
@@ -95,6 +97,15 @@ faults: packages
 	set -o pipefail; VZ7CT_FAULTS=$${VZ7CT_FAULTS:-all} VZ7CT_FAULTS_TABLE=$(CURDIR)/$(BUILD)/log/faults.md VZ7CT_ROOT_TESTS=1 \
 	  $(GO) test -count=1 -timeout 180m -v -run '^TestFaults$$' ./test/e2e/ | tee $(BUILD)/log/faults.log
 	@grep -o 'faults: points=.*' $(BUILD)/log/faults.log | tail -n 1
+
+# The last line is "attacks: tried=N escaped=0 controls=N/N".
+.PHONY: attacks
+attacks:
+	mkdir -p $(BUILD)/log
+	set -o pipefail; VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 30m -v ./test/attacks/ >$(BUILD)/log/attacks.log 2>&1 || \
+	  { grep -v '^=== \|--- PASS\|control: \|told: ' $(BUILD)/log/attacks.log | tail -n 100; exit 1; }
+	@grep 'named attacks, ' $(BUILD)/log/attacks.log
+	@grep -o 'attacks: tried=.*' $(BUILD)/log/attacks.log
 
 test-full: packages
 	$(MAKE) -s build tools

@@ -17,7 +17,7 @@ if [ "${1:-}" = full ]; then
 	shift
 	export VZ7CT_FULL=1
 fi
-[ $# -gt 0 ] || set -- lint unit race fuzz fdhost lab e2e demo
+[ $# -gt 0 ] || set -- lint unit race fuzz attacks fdhost lab e2e demo
 
 lint() {
 	local bad
@@ -57,6 +57,8 @@ fuzz() {
 	done <<<"$targets"
 }
 
+attacks() { make -s attacks; }
+
 fdhost() { make -s -C test/fdhost fdhost-selftest; }
 
 lab() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 30m -v ./test/lab/... ./internal/... ./ploop/ ./restore/ ./test/compare/ ./cmd/vz7ct/ ./packaging/...; }
@@ -70,7 +72,7 @@ report() {
 	awk '/^=== (RUN|NAME|CONT)/ { test = $3 }
 		/^ +[^ ]*_test\.go:[0-9]+: / { why[test] = $0; sub(/^ *[^ ]*: /, "", why[test]) }
 		/^ *--- SKIP/ { n[why[$3]]++; names[why[$3]] = names[why[$3]] " " $3 }
-		/^(ok |demo: ok|skipped:|fdhost selftest:)/ { print }
+		/^(ok |demo: ok|attacks:|skipped:|fdhost selftest:)/ { print }
 		END { for (r in n) print "skipped " n[r] ": " r " (" (n[r] > 4 ? "see the log" : substr(names[r], 2)) ")" }' "$1"
 }
 
