@@ -102,6 +102,22 @@ func TestHostileStream(t *testing.T) {
 	}
 }
 
+// A directory that is moved out between two files gets no more of them.
+func TestMovedOutIsLeft(t *testing.T) {
+	tr, root := tree(t)
+	out := outside(t, root)
+	must(t, put(tr, file("a/b/x"), "x"))
+	must(t, os.Rename(filepath.Join(root, "a"), filepath.Join(filepath.Dir(out), "moved")))
+	must(t, put(tr, file("a/b/y"), "y"))
+	if _, err := os.Stat(filepath.Join(filepath.Dir(out), "moved/b/y")); err == nil {
+		t.Error("a file was made in a directory that was moved out of the root")
+	}
+	if _, err := os.Stat(filepath.Join(root, "a/b/y")); err != nil {
+		t.Error(err)
+	}
+	untouched(t, out)
+}
+
 // A tenant who swaps a directory for a link as fast as it can.
 func TestRacingSwap(t *testing.T) {
 	tr, root := tree(t)

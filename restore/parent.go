@@ -43,6 +43,9 @@ func (t *Tree) directory(p string, make bool) (*os.File, error) {
 		at = t.last[n].dir
 		n++
 	}
+	if n > 0 && !t.inside(at) {
+		at, n = t.root, 0
+	}
 	t.forget(n)
 	var passing *os.File // deeper than keep: closed as soon as the next is open
 	for ; n < len(parts); n++ {
@@ -67,6 +70,18 @@ func (t *Tree) directory(p string, make bool) (*os.File, error) {
 		t.last = append(t.last, level{"/", passing})
 	}
 	return at, nil
+}
+
+// inside reports whether a directory that was opened before is in the tree still: it
+// may have been moved out of a root that is no mount point. Both paths are read from
+// the kernel, which has none for what is too deep.
+func (t *Tree) inside(dir *os.File) bool {
+	root, err := os.Readlink(procName(t.root))
+	if err != nil {
+		return true
+	}
+	at, err := os.Readlink(procName(dir))
+	return err != nil || at == root || strings.HasPrefix(at, strings.TrimSuffix(root, "/")+"/")
 }
 
 // forget closes the directories from the n-th on.

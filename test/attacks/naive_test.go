@@ -27,6 +27,8 @@ func (g *ground) naiveOnce(a *attack, r *result) error {
 		root = g.root() // which does not see what the tenant has mounted
 	case a.naive == "by going there":
 		return naiveByGoing(g.root())
+	case a.naive == "by a kept descriptor":
+		return g.naiveByDescriptor(a.items)
 	case a.blocker != "":
 		return naiveBlocker(root, a.blocker, r)
 	}
@@ -129,6 +131,25 @@ func naiveAttributes(path string, it item, asLink bool) error {
 	ts := []unix.Timespec{{Sec: it.Atime}, {Sec: it.Mtime}}
 	if err := errors.Join(err, unix.UtimesNanoAt(unix.AT_FDCWD, path, ts, flags)); err != nil {
 		return fmt.Errorf("attributes of %s: %w", path, err)
+	}
+	return nil
+}
+
+// naiveByDescriptor keeps the directory of its first item open for all of them.
+func (g *ground) naiveByDescriptor(items []item) error {
+	dir, err := unix.Open(g.root()+"/a/b", unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return err
+	}
+	for _, it := range items {
+		if it.first != nil {
+			it.first(g)
+		}
+		fd, err := unix.Openat(dir, it.Path[strings.LastIndexByte(it.Path, '/')+1:], unix.O_CREAT|unix.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		unix.Close(fd)
 	}
 	return nil
 }

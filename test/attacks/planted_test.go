@@ -64,7 +64,15 @@ func planted() []*attack {
 			check(os.Symlink(g.outside()+"/b", g.root()+"/dir"))
 		}, Item: file("x").Item}}, naive: "links as links"},
 	}
-	return list
+	moved := file("a/b/y")
+	moved.first = func(g *ground) { check(os.Rename(g.root()+"/a", g.outside()+"/moved")) }
+	return append(list, &attack{name: "directory moved out between two files", naive: "by a kept descriptor", items: []item{file("a/b/x"), moved},
+		seen: func(g *ground) []string {
+			if _, err := os.Lstat(g.outside() + "/moved/b/y"); err == nil {
+				return []string{"a file was made in a directory that had been moved out"}
+			}
+			return nil
+		}})
 }
 
 func replaced(path string, how restore.Replace) item {
