@@ -19,14 +19,8 @@ import (
 // on the same container, and pcompact if a snapshot is to be made. The journal
 // is open.
 func (j *Job) lock(o Options, uuid string, compact bool) error {
-	if path := o.Lockfile; path != "" {
-		if err := j.hold(o, "lockfile="+text.Name(path), func() (*lock.Held, error) {
-			return lock.WithLink(path, func(link string) error {
-				return j.journal.Intend(undo.Step{Do: undo.MadeLink, Dir: link})
-			})
-		}); err != nil {
-			return err
-		}
+	if err := j.lockFile(o); err != nil {
+		return err
 	}
 	dir, err := j.Node.stateDir("locks")
 	if err != nil {
@@ -42,6 +36,19 @@ func (j *Job) lock(o Options, uuid string, compact bool) error {
 	}
 	// Shared: pcompact wants it alone, and jobs of several daemons may have it.
 	return j.hold(o, "pcompact", func() (*lock.Held, error) { return lock.Shared(j.Node.Compact) })
+}
+
+// lockFile takes the file of the lockfile option.
+func (j *Job) lockFile(o Options) error {
+	path := o.Lockfile
+	if path == "" {
+		return nil
+	}
+	return j.hold(o, "lockfile="+text.Name(path), func() (*lock.Held, error) {
+		return lock.WithLink(path, func(link string) error {
+			return j.journal.Intend(undo.Step{Do: undo.MadeLink, Dir: link})
+		})
+	})
 }
 
 // lockContainer takes Virtuozzo's own lock of the container, as prlctl backup

@@ -90,29 +90,40 @@ func stripWhere(name, where string) (string, error) {
 	return rest, nil
 }
 
-// containerName returns where a name of the stream belongs when a whole
-// container is restored.
-func containerName(name, where string) (place, error) {
+// savedName returns where a name of the stream was in the container that was saved,
+// whatever directory where has put before it. how is the restore, for messages.
+func savedName(how, name, where string) (place, error) {
 	bare, err := stripWhere(name, where)
 	if err != nil {
 		return place{}, err
 	}
 	p, ok := locate(bare)
 	if !ok || p.area == inLive {
-		return place{}, fmt.Errorf("restore=ct: %s is no name of a container's backup: accepted are %s<uuid>/... and %s<uuid>/...; for single files use restore=file",
-			text.Name(bare), treeRoot, privateRoot)
+		return place{}, fmt.Errorf("%s: %s is no name of a container's backup: accepted are %s<uuid>/... and %s<uuid>/...",
+			how, text.Name(bare), treeRoot, privateRoot)
+	}
+	return p, nil
+}
+
+// containerName returns where a name of the stream belongs when a whole
+// container is restored.
+func containerName(name, where string) (place, error) {
+	p, err := savedName("restore=ct", name, where)
+	if err != nil {
+		return place{}, fmt.Errorf("%w; for single files use restore=file", err)
 	}
 	return p, nil
 }
 
 // fileName returns where in a running container a name of the stream belongs.
-// A directory given by where is one inside the container.
+// A directory given by where is one inside the container; one given by restore_dir
+// takes its place.
 //
 //	where=""   /mnt/bareos/<uuid of the backup>/etc/x   -> etc/x
 //	where=/r   /r/mnt/bareos/<uuid of the backup>/etc/x -> r/etc/x
 //	regexwhere /vz/root/<uuid of the target>/r/etc/x    -> r/etc/x
 //	regexwhere /mnt/bareos/<uuid of the backup>/r/etc/x -> r/etc/x
-func fileName(name, where string) (place, error) {
+func fileName(name, where, dir string) (place, error) {
 	bare, err := stripWhere(name, where)
 	if err != nil {
 		return place{}, err
@@ -122,7 +133,10 @@ func fileName(name, where string) (place, error) {
 		return place{}, fmt.Errorf("restore=file: %s is no name inside a container: accepted are %s<uuid>/... and %s<uuid>/..., after where and regexwhere; nothing is written on the node",
 			text.Name(bare), treeRoot, liveRoot)
 	}
-	if prefix := strings.Trim(where, "/"); prefix != "" {
+	if dir == "" {
+		dir = where
+	}
+	if prefix := strings.Trim(dir, "/"); prefix != "" {
 		if p.path, ok = plain(prefix + "/" + p.path); !ok {
 			return place{}, fmt.Errorf("restore=file: where=%s has a component \"..\" or \".\"", text.Name(where))
 		}

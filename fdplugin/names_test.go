@@ -123,7 +123,7 @@ func TestFileName(t *testing.T) {
 		{"/restore" + tree + "/etc/hostname", "/r", 0, "", false},
 		{"", "/r", 0, "", false},
 	} {
-		p, err := fileName(tt.name, tt.where)
+		p, err := fileName(tt.name, tt.where, "")
 		if (err == nil) != tt.ok || tt.ok && p != (place{tt.area, webID, tt.path}) {
 			t.Errorf("fileName(%q, %q) = %+v, %v, want %v %q", tt.name, tt.where, p, err, tt.ok, tt.path)
 		}
@@ -183,7 +183,11 @@ func FuzzRestoreName(f *testing.F) {
 		return strings.Join(strings.FieldsFunc(path, func(r rune) bool { return r == '/' }), "/")
 	}
 	f.Fuzz(func(t *testing.T, name, where string) {
-		for what, parse := range map[string]func(string, string) (place, error){"ct": containerName, "file": fileName} {
+		for what, parse := range map[string]func(string, string) (place, error){
+			"ct":   containerName,
+			"file": func(name, where string) (place, error) { return fileName(name, where, "") },
+			"dir":  func(name, where string) (place, error) { return savedName("restore=dir", name, where) },
+		} {
 			p, err := parse(name, where)
 			if err != nil {
 				if strings.ContainsAny(err.Error(), "\n\r\x1b\x00") {

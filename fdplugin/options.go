@@ -38,6 +38,8 @@ type Options struct {
 	Freeze bool
 	// Restore says what a restore writes to.
 	Restore Mode
+	// Directory is where restore=dir restores to, or in the container restore=file.
+	Directory string
 	// DiskSize is that of the root disk to be made, in bytes; 0: as recorded.
 	DiskSize uint64
 	// Start the container after it was restored.
@@ -81,6 +83,8 @@ const (
 	RestoreContainer Mode = "ct"
 	// RestoreFiles writes into a running container.
 	RestoreFiles Mode = "file"
+	// RestoreDirectory writes to a directory of this machine.
+	RestoreDirectory Mode = "dir"
 )
 
 // option is one row of the table from which everything about options follows:
@@ -189,15 +193,20 @@ func commonOptions() []option {
 			},
 		},
 		{
-			key: "restore", valid: "ct, file or files", def: "ct",
-			help: "What a restore writes to: ct makes the whole container anew, file writes into a running one.",
+			key: "restore", valid: "ct, file, files or dir", def: "ct",
+			help: "What a restore writes to: ct makes the whole container anew, file writes into a running one, dir to a directory of the File Daemon's machine, which need not have any container.",
 			set: func(o *Options, v string) error {
 				if v == "files" {
 					v = "file"
 				}
 				o.Restore = Mode(v)
-				return oneOf(v, "ct", "file")
+				return oneOf(v, "ct", "file", "dir")
 			},
+		},
+		{
+			key: "restore_dir", valid: "an absolute path",
+			help: "With restore=dir the directory that files are restored to, see [below](#to-a-directory). With restore=file a directory in the container, in place of where: files go below it with their whole paths.",
+			set:  func(o *Options, v string) (err error) { o.Directory, err = parseDirectory(v); return err },
 		},
 		{
 			key: "disk_size", aliases: []string{"disk", "diskspace"}, valid: "a number of GiB, or a size with K, M, G or T", def: "as recorded",
@@ -281,6 +290,15 @@ func absolute(v string) error {
 		return fmt.Errorf("is no absolute path of a file")
 	}
 	return nil
+}
+
+// parseDirectory reads the path of a directory, which may end with a slash.
+func parseDirectory(v string) (string, error) {
+	path, ok := plain(v)
+	if !filepath.IsAbs(v) || !ok || path == "" || strings.ContainsRune(v, 0) {
+		return "", fmt.Errorf("is no absolute path of a directory, without . and ..")
+	}
+	return "/" + path, nil
 }
 
 func oneOf(v string, valid ...string) error {

@@ -121,8 +121,15 @@ var judged = map[string]struct {
 		map[string]func(Options) bool{
 			"ct":   func(o Options) bool { return o.Restore == RestoreContainer },
 			"file": func(o Options) bool { return o.Restore == RestoreFiles }, "files": func(o Options) bool { return o.Restore == RestoreFiles },
+			"dir": func(o Options) bool { return o.Restore == RestoreDirectory },
 		},
 		map[string]string{"": "is none of ct, file", "all": "is none of ct, file", "container": "is none of"},
+	},
+	"restore_dir": {
+		map[string]func(Options) bool{
+			"/srv/r": func(o Options) bool { return o.Directory == "/srv/r" }, "/srv//r/": func(o Options) bool { return o.Directory == "/srv/r" },
+		},
+		map[string]string{"": "no absolute path", "srv": "no absolute path", "/": "no absolute path", "/srv/../etc": "without . and ..", "/srv/.": "without . and .."},
 	},
 	"disk_size": {
 		map[string]func(Options) bool{

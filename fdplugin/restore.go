@@ -61,6 +61,8 @@ type restoration struct {
 	// the running container being written to.
 	containers map[string]*newContainer
 	files      *runningContainer
+	// directories are those of restore=dir, by the UUID in the backup.
+	directories map[string]*directory
 
 	file *restore.File
 	what *Restored
@@ -80,7 +82,7 @@ func (j *Job) StartRestore(cmd string) error {
 		return ErrStop
 	}
 	if j.restore == nil {
-		j.restore = &restoration{job: j, cmds: map[string]Options{}, containers: map[string]*newContainer{}}
+		j.restore = &restoration{job: j, cmds: map[string]Options{}, containers: map[string]*newContainer{}, directories: map[string]*directory{}}
 	}
 	r := j.restore
 	r.endFile(false)
@@ -89,6 +91,9 @@ func (j *Job) StartRestore(cmd string) error {
 		return nil
 	}
 	o, line, err := j.layers.effective(cmd, restorePhase)
+	if err == nil {
+		err = o.judgeRestore()
+	}
 	if err != nil {
 		return j.fatal(err)
 	}
@@ -154,15 +159,22 @@ func (r *restoration) failed(f *Restored, err error) {
 // target returns where the file goes. It is made ready with the first file: only
 // then is it known whether a manifest came before.
 func (r *restoration) target(f *Restored) (target, error) {
-	if r.opts.Restore == RestoreFiles {
+	switch r.opts.Restore {
+	case RestoreFiles:
 		return r.intoRunning(f)
+	case RestoreDirectory:
+		return r.intoDirectory(f)
+	default:
+		return r.intoNew(f)
 	}
-	return r.intoNew(f)
 }
 
 // manifestOf catches the manifest among the files. It says what a restore of the
 // container needs if the catalogue had no restore object.
 func (r *restoration) manifestOf(f *Restored) (Answer, bool) {
+	if r.opts.Restore == RestoreDirectory {
+		return Skip, false // a file as any other one
+	}
 	bare, err := stripWhere(f.Name, f.Where)
 	if err != nil || f.Renamed && r.opts.Restore != RestoreFiles {
 		return Skip, false // what is wrong, the target says
@@ -357,6 +369,9 @@ func (r *restoration) targets() []target {
 	}
 	if r.files != nil {
 		all = append(all, r.files)
+	}
+	for _, d := range r.directories {
+		all = append(all, d)
 	}
 	return all
 }

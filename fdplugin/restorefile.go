@@ -25,6 +25,8 @@ type runningContainer struct {
 	tree      *restore.Tree
 	// source is the container that the first file came from; all must.
 	source string
+	// below is the directory of restore_dir in the container, "" if where counts.
+	below string
 	// hidden are mount points of further disks that are not visible from the
 	// root we have; nil if we see what the container sees.
 	hidden []string
@@ -33,7 +35,7 @@ type runningContainer struct {
 // intoRunning opens the running container with the first file, and checks that
 // every file is one of it.
 func (r *restoration) intoRunning(f *Restored) (target, error) {
-	p, err := fileName(f.Name, f.Where)
+	p, err := fileName(f.Name, f.Where, r.opts.Directory)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +75,7 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 	if err := j.lockContainer(o, c.UUID, place.Lock); err != nil {
 		return nil, err
 	}
-	t := &runningContainer{job: j, container: c}
+	t := &runningContainer{job: j, container: c, below: o.Directory}
 	root, pid, err := t.open(place)
 	if err != nil {
 		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Title(), c.UUID, err)
@@ -144,7 +146,7 @@ func (t *runningContainer) item(f *Restored) (*restore.Tree, *restore.Item, erro
 // saved: all must carry the same. A name below /vz/root/<uuid>/ was made by the
 // operator's regexwhere and carries the UUID of the container it goes to.
 func (t *runningContainer) inside(name, where string) (string, error) {
-	p, err := fileName(name, where)
+	p, err := fileName(name, where, t.below)
 	if err != nil {
 		return "", err
 	}

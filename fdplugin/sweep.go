@@ -70,7 +70,9 @@ func (c Cleaner) Sweep(ctx context.Context, dry bool) (stuck map[string]error, e
 	}
 	if c.Boot {
 		// A record beside the images is for later: prlctl says whose it is.
-	} else if areas, unknown := c.Node.Containers.Areas(); unknown != nil {
+	} else if areas, unknown := c.Node.Containers.Areas(); errors.Is(unknown, os.ErrNotExist) {
+		// This is no node of containers: files are restored to a directory.
+	} else if unknown != nil {
 		err = errors.Join(err, unknown)
 	} else {
 		err = errors.Join(err, c.strangers(ctx, dry, stuck, filepath.Join(areas, "*")))

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/bareos-contrib/vz7ct/internal/text"
+	"github.com/bareos-contrib/vz7ct/restore"
+)
+
+// The folders of a container in a directory of restore=dir: its files are as they were
+// in it, with root for /, and its private area is beside them. So neither mixes with the
+// other, nor a container with another one.
+const (
+	filesFolder = "root"
+	areaFolder  = "private"
+)
+
+// directory is the target of restore=dir: a folder on this machine, which need not have
+// any container.
+type directory struct {
+	job  *Job
+	uuid string // of the container that was saved
+	path string
+	tree *restore.Tree
+}
+
+// judgeRestore checks options that count together, before anything is touched.
+func (o Options) judgeRestore() error {
+	switch {
+	case o.Restore == RestoreDirectory && o.Directory == "":
+		return errors.New("restore=dir: restore_dir is missing: give the directory on this machine that files are restored to, such as restore_dir=/var/tmp/restored")
+	case o.Restore == RestoreContainer && o.Directory != "":
+		return fmt.Errorf("restore_dir=%s does not count for restore=ct, which makes a container: give restore=dir, or restore=file for a directory in the container", text.Name(o.Directory))
+	}
+	return nil
+}
+
+// intoDirectory opens a container's folder with its first file.
+func (r *restoration) intoDirectory(f *Restored) (target, error) {
+	p, err := savedName("restore=dir", f.Name, f.Where)
+	if err != nil {
+		return nil, err
+	}
+	if d := r.directories[p.uuid]; d != nil {
+		return d, nil
+	}
+	d := &directory{job: r.job, uuid: p.uuid, path: filepath.Join(r.opts.Directory, p.uuid)}
+	if err := d.open(r.opts); err != nil {
+		return nil, fmt.Errorf("restore=dir: %w", err)
+	}
+	r.directories[p.uuid] = d
+	return d, nil
+}
+
+func (d *directory) open(o Options) error {
+	j := d.job
+	if err := j.openJournal("", d.uuid); err != nil {
+		return err
+	}
+	if err := j.lockFile(o); err != nil {
+		return err
+	}
+	root, err := j.Node.directoryFor(o.Directory, d.uuid)
+	if err != nil {
+		return err
+	}
+	if d.tree, err = restore.Open(root, j.Node.State); err != nil {
+		root.Close()
+		return fmt.Errorf("restore_dir=%s: %w", text.Name(o.Directory), err)
+	}
+	// A path of a backup leads over no link; one that lies there was planted, or is older.
+	d.tree.NoLinks = true
+	j.phase("restoring files")
+	j.Log.Infof("restoring files of container %s to %s, what is of its private area to %s",
+		d.uuid, text.Name(filepath.Join(d.path, filesFolder)), text.Name(filepath.Join(d.path, areaFolder)))
+	return nil
+}
+
+func (d *directory) item(f *Restored) (*restore.Tree, *restore.Item, error) {
+	path, err := d.inside(f.Name, f.Where)
+	if err != nil {
+		return nil, nil, err
+	}
+	it := f.item(path)
+	if f.Kind == HardLink {
+		if it.First, err = d.inside(f.Link, f.Where); err != nil {
+			return nil, nil, err
+		}
+	}
+	return d.tree, it, nil
+}
+
+// inside returns the path in the container's folder for a name of the stream.
+func (d *directory) inside(name, where string) (string, error) {
+	p, err := savedName("restore=dir", name, where)
+	if err != nil {
+		return "", err
+	}
+	if p.uuid != d.uuid {
+		return "", fmt.Errorf("restore=dir: a hard link to %s, which is of another container than %s", text.Name(name), d.uuid)
+	}
+	folder := filesFolder
+	if p.area == inPrivate {
+		folder = areaFolder
+	}
+	return strings.TrimSuffix(folder+"/"+p.path, "/"), nil
+}
+
+func (d *directory) finish() error {
+	tree := d.tree
+	d.tree = nil
+	if err := tree.Sync(); err != nil {
+		tree.Abandon()
+		return fmt.Errorf("restore=dir: write to %s: %w", text.Name(d.path), err)
+	}
+	if err := tree.Close(); err != nil {
+		d.job.Log.Warnf("not restored exactly: %v", err)
+	}
+	return nil
+}
+
+func (d *directory) abandon() {
+	if d.tree != nil {
+		d.tree.Abandon()
+		d.tree = nil
+	}
+}
