@@ -54,11 +54,13 @@ type Snapshots interface {
 	Settle(descriptor, uuid string) error
 }
 
-// Images makes new disks; ploop.Client is one.
+// Images makes new disks, and mounts disks to be written to; ploop.Client is one.
 type Images interface {
 	Init(context.Context, ploop.New) error
 	MountWritable(ctx context.Context, descriptor, dir string) error
 	UnmountWritable(ctx context.Context, descriptor, dir string) error
+	// Openers names who has a disk open.
+	Openers(ctx context.Context, descriptor string) ([]string, error)
 }
 
 // Freezer lets all processes of a container stand still; freezer.Client is one.

@@ -56,18 +56,7 @@ func (j *Job) lockFile(o Options) error {
 // or destroy it. The job's own lock of the container is held, so no other job of
 // ours has this one. Where it cannot be taken at all the job goes on without it.
 func (j *Job) lockContainer(o Options, uuid, path string) error {
-	mark, err := newUUID()
-	if err != nil {
-		return err
-	}
-	err = j.hold(o, containerLock+uuid, func() (*lock.Held, error) {
-		if path == "" {
-			return nil, &lock.UnusableError{Err: errors.New("LOCKDIR in vz.conf is no absolute path")}
-		}
-		return lock.Virtuozzo(path, mark, func() error {
-			return j.journal.Intend(undo.Step{Do: undo.LockedContainer, Dir: path, Mark: mark, Container: uuid})
-		})
-	})
+	err := j.takeContainer(o, uuid, path, lock.Virtuozzo)
 	var unusable *lock.UnusableError
 	if errors.As(err, &unusable) {
 		j.Log.Warnf("Virtuozzo's lock of container %s is not taken: %v; prlctl and vzctl may stop, change or destroy the container while this job runs. See LOCKDIR in /etc/vz/vz.conf",
@@ -75,6 +64,32 @@ func (j *Job) lockContainer(o Options, uuid, path string) error {
 		return nil
 	}
 	return err
+}
+
+// lockAtRest takes Virtuozzo's lock of a container that is at rest and must stay so: no
+// start is let through, and without the lock nothing is done.
+func (j *Job) lockAtRest(o Options, uuid, path string) error {
+	err := j.takeContainer(o, uuid, path, lock.VirtuozzoAtRest)
+	var unusable *lock.UnusableError
+	if errors.As(err, &unusable) {
+		return fmt.Errorf("Virtuozzo's lock of it cannot be taken, and without it somebody may start it meanwhile: %w; see LOCKDIR in /etc/vz/vz.conf", err)
+	}
+	return err
+}
+
+func (j *Job) takeContainer(o Options, uuid, path string, take func(path, mark string, made func() error) (*lock.Held, error)) error {
+	mark, err := newUUID()
+	if err != nil {
+		return err
+	}
+	return j.hold(o, containerLock+uuid, func() (*lock.Held, error) {
+		if path == "" {
+			return nil, &lock.UnusableError{Err: errors.New("LOCKDIR in vz.conf is no absolute path")}
+		}
+		return take(path, mark, func() error {
+			return j.journal.Intend(undo.Step{Do: undo.LockedContainer, Dir: path, Mark: mark, Container: uuid})
+		})
+	})
 }
 
 const containerLock = "Virtuozzo's lock of container "

@@ -275,7 +275,15 @@ func (n *fakeNode) MountWritable(ctx context.Context, descriptor, dir string) er
 		if n.trees[descriptor] == "" {
 			return errors.New("no such disk")
 		}
+		for at, d := range n.mounts {
+			if d == descriptor {
+				return fmt.Errorf("already used: mounted at %s", at)
+			}
+		}
 		n.mounts[dir] = descriptor
+		if _, err := os.Lstat(n.trees[descriptor]); err == nil {
+			return errors.Join(os.Remove(dir), os.Rename(n.trees[descriptor], dir))
+		}
 		// As mkfs makes it; and so the mount point cannot be removed, as in truth.
 		return os.Mkdir(filepath.Join(dir, "lost+found"), 0o700)
 	})
@@ -288,6 +296,22 @@ func (n *fakeNode) UnmountWritable(ctx context.Context, descriptor, dir string) 
 		}
 		return n.unmount(dir)
 	})
+}
+
+func (n *fakeNode) Openers(ctx context.Context, descriptor string) ([]string, error) {
+	var open []string
+	err := n.call(ctx, "openers", func() error {
+		for at, d := range n.mounts {
+			if d == descriptor {
+				open = append(open, "device of "+at)
+			}
+		}
+		return nil
+	})
+	if n.users != nil {
+		open = append(open, n.users()...)
+	}
+	return open, err
 }
 
 func (n *fakeNode) Areas() (string, error) { return n.path("private/*"), nil }

@@ -81,7 +81,7 @@ type Mode string
 const (
 	// RestoreContainer makes the whole container anew.
 	RestoreContainer Mode = "ct"
-	// RestoreFiles writes into a running container.
+	// RestoreFiles writes into a container that is running or stopped.
 	RestoreFiles Mode = "file"
 	// RestoreDirectory writes to a directory of this machine.
 	RestoreDirectory Mode = "dir"
@@ -194,7 +194,7 @@ func commonOptions() []option {
 		},
 		{
 			key: "restore", valid: "ct, file, files or dir", def: "ct",
-			help: "What a restore writes to: ct makes the whole container anew, file writes into a running one, dir to a directory of the File Daemon's machine, which need not have any container.",
+			help: "What a restore writes to: ct makes the whole container anew, file writes into one that is running or stopped, dir to a directory of the File Daemon's machine, which need not have any container.",
 			set: func(o *Options, v string) error {
 				if v == "files" {
 					v = "file"

@@ -22,10 +22,11 @@ func (c *newContainer) finish() error {
 	if err := c.closeTrees(); err != nil {
 		return err
 	}
-	unmount := func(s undo.Step) bool {
-		return (s.Do == undo.Mounted || s.Do == undo.MadeDir) && c.mountedAt(s.Dir)
+	dirs := map[string]bool{}
+	for _, d := range c.disks {
+		dirs[d.dir] = true
 	}
-	if err := j.journal.UndoOnly(unmount, j.undo); err != nil {
+	if err := j.unmountRestored(dirs); err != nil {
 		return fmt.Errorf("restored container %s: %w", c.m.title(), err)
 	}
 	if err := c.configure(); err != nil {
@@ -117,13 +118,4 @@ func (c *newContainer) closeTrees() error {
 		c.job.Log.Warnf("not restored exactly: %v", err)
 	}
 	return nil
-}
-
-func (c *newContainer) mountedAt(dir string) bool {
-	for _, d := range c.disks {
-		if d.dir == dir {
-			return true
-		}
-	}
-	return false
 }

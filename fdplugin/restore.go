@@ -50,6 +50,11 @@ type target interface {
 	abandon()
 }
 
+// leftOut is why one file is not restored, where the others can be.
+type leftOut struct{ error }
+
+func (l *leftOut) Unwrap() error { return l.error }
+
 // restoration is a restore at work.
 type restoration struct {
 	job *Job
@@ -58,9 +63,9 @@ type restoration struct {
 	cmds map[string]Options
 	opts Options
 	// containers are those being made anew, by the UUID in the backup; files is
-	// the running container being written to.
+	// the container that is there and written to.
 	containers map[string]*newContainer
-	files      *runningContainer
+	files      *existingContainer
 	// directories are those of restore=dir, by the UUID in the backup.
 	directories map[string]*directory
 
@@ -128,6 +133,11 @@ func (r *restoration) create(f *Restored) (Answer, error) {
 		return Skip, r.job.fatal(err)
 	}
 	tree, it, err := t.item(f)
+	var out *leftOut
+	if errors.As(err, &out) {
+		r.failed(f, err)
+		return Skip, nil
+	}
 	if err != nil {
 		return Skip, r.job.fatal(err)
 	}
@@ -161,7 +171,7 @@ func (r *restoration) failed(f *Restored, err error) {
 func (r *restoration) target(f *Restored) (target, error) {
 	switch r.opts.Restore {
 	case RestoreFiles:
-		return r.intoRunning(f)
+		return r.intoExisting(f)
 	case RestoreDirectory:
 		return r.intoDirectory(f)
 	default:

@@ -292,36 +292,9 @@ func (c *newContainer) makeDisk(d *newDisk) error {
 	if err := d.encrypted(descriptor); err != nil {
 		return err
 	}
-	id, err := newUUID()
-	if err != nil {
-		return err
-	}
-	if err := j.Node.mountDir(); err != nil {
-		return err
-	}
-	d.dir = filepath.Join(j.Node.Mounts, c.id.uuid+".restore."+id[:8])
-	if err := j.makeMountDir(d.dir); err != nil {
-		return err
-	}
-	if err := j.journal.Intend(undo.Step{Do: undo.Mounted, Descriptor: descriptor, Dir: d.dir}); err != nil {
-		return err
-	}
-	if err := j.call(func(ctx context.Context) error {
-		return j.Node.Images.MountWritable(ctx, descriptor, d.dir)
-	}, descriptor, d.dir); err != nil {
+	var err error
+	if d.dir, d.tree, err = j.mountToRestore(c.id.uuid, descriptor); err != nil {
 		return fmt.Errorf("mount new disk %s: %w", d.Mount, err)
-	}
-	v := volume{dir: d.dir}
-	if err := v.measure(j.Node.Mounts); err != nil {
-		return err
-	}
-	root, err := os.OpenFile(d.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open new disk: %w", err)
-	}
-	if d.tree, err = restore.Open(root, j.Node.State); err != nil {
-		root.Close()
-		return err
 	}
 	j.Log.Infof("disk %s of %s made and mounted in %s", d.Mount, text.Size(int64(d.Size*ploop.SectorSize)), text.Duration(time.Since(begin)))
 	return nil

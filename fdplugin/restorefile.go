@@ -18,23 +18,27 @@ import (
 // placeFlags open a directory as a place.
 const placeFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 
-// runningContainer is the target of restore=file.
-type runningContainer struct {
+// existingContainer is the target of restore=file: the root of a container that runs, or
+// the disks of one that is stopped.
+type existingContainer struct {
 	job       *Job
 	container prlctl.Container
-	tree      *restore.Tree
+	// tree is the root of a container that runs, disks are those of one that does not,
+	// the longest mount point first.
+	tree  *restore.Tree
+	disks []*restedDisk
 	// source is the container that the first file came from; all must.
 	source string
 	// below is the directory of restore_dir in the container, "" if where counts.
 	below string
 	// hidden are mount points of further disks that are not visible from the
-	// root we have; nil if we see what the container sees.
-	hidden []string
+	// root we have, or are not mounted, with the reason.
+	hidden map[string]string
 }
 
-// intoRunning opens the running container with the first file, and checks that
+// intoExisting opens the container with the first file, and checks that
 // every file is one of it.
-func (r *restoration) intoRunning(f *Restored) (target, error) {
+func (r *restoration) intoExisting(f *Restored) (target, error) {
 	p, err := fileName(f.Name, f.Where, r.opts.Directory)
 	if err != nil {
 		return nil, err
@@ -46,21 +50,21 @@ func (r *restoration) intoRunning(f *Restored) (target, error) {
 			// another one by now, or another container's.
 			o.Name, o.UUID = "", p.uuid
 		}
-		if r.files, err = r.job.openRunning(o); err != nil {
+		if r.files, err = r.job.openExisting(o); err != nil {
 			return nil, err
 		}
 	}
 	return r.files, nil
 }
 
-// openRunning finds the container and opens its root.
-func (j *Job) openRunning(o Options) (*runningContainer, error) {
+// openExisting finds the container and opens its root, or makes its disks ready.
+func (j *Job) openExisting(o Options) (*existingContainer, error) {
 	c, err := j.containerOf(o)
 	if err != nil {
 		return nil, fmt.Errorf("restore=file: %w", err)
 	}
-	if c.State != "running" {
-		return nil, fmt.Errorf("restore=file: container %s (%s) is in state %q, it must be running", c.Title(), c.UUID, c.State)
+	if err := canBeWritten(c); err != nil {
+		return nil, fmt.Errorf("restore=file: %w", err)
 	}
 	place, err := j.Node.Containers.Describe(j.ctx, c.UUID)
 	if err != nil {
@@ -72,10 +76,17 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 	if err := j.lock(o, c.UUID, false); err != nil {
 		return nil, err
 	}
+	if c.State == stateStopped {
+		t, err := j.openStopped(o, c, place)
+		if err != nil {
+			return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Title(), c.UUID, err)
+		}
+		return t, nil
+	}
 	if err := j.lockContainer(o, c.UUID, place.Lock); err != nil {
 		return nil, err
 	}
-	t := &runningContainer{job: j, container: c, below: o.Directory}
+	t := &existingContainer{job: j, container: c, below: o.Directory}
 	root, pid, err := t.open(place)
 	if err != nil {
 		return nil, fmt.Errorf("restore=file: container %s (%s): %w", c.Title(), c.UUID, err)
@@ -95,7 +106,7 @@ func (j *Job) openRunning(o Options) (*runningContainer, error) {
 // open opens the root as the container's init sees it, so that further disks
 // and a tmpfs are where the container has them. Without a usable record of the
 // init's pid it is the root disk as the node sees it.
-func (t *runningContainer) open(place prlctl.Place) (root *os.File, pid int, err error) {
+func (t *existingContainer) open(place prlctl.Place) (root *os.File, pid int, err error) {
 	if own, pid := rootOf(place); own != nil {
 		return own, pid, nil
 	}
@@ -120,24 +131,53 @@ func (t *runningContainer) open(place prlctl.Place) (root *os.File, pid int, err
 	}
 	for _, d := range disks {
 		if m := strings.Trim(filepath.Clean("/"+d.Mount), "/"); m != "" {
-			t.hidden = append(t.hidden, m)
+			t.hide(m, "which cannot be reached from the node: the pid of the container's init is not known")
 		}
 	}
 	return node, 0, nil
 }
 
-func (t *runningContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
+func (t *existingContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
 	path, err := t.inside(f.Name, f.Where)
 	if err != nil {
 		return nil, nil, err
 	}
-	it := f.item(path)
+	tree, at, err := t.place(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	it := f.item(at)
 	if f.Kind == HardLink {
-		if it.First, err = t.inside(f.Link, f.Where); err != nil {
+		first, err := t.inside(f.Link, f.Where)
+		if err != nil {
 			return nil, nil, err
 		}
+		other, first, err := t.place(first)
+		if err != nil {
+			return nil, nil, err
+		}
+		if other != tree {
+			return nil, nil, &leftOut{fmt.Errorf("it is a hard link to %s, which is on another disk by now", text.Name(f.Link))}
+		}
+		it.First = first
 	}
-	return t.tree, it, nil
+	return tree, it, nil
+}
+
+// place returns the tree and the path in it for a path in the container.
+func (t *existingContainer) place(path string) (*restore.Tree, string, error) {
+	if t.disks == nil {
+		return t.tree, path, nil
+	}
+	return t.onDisk(path)
+}
+
+// hide closes a mount point.
+func (t *existingContainer) hide(mount, why string) {
+	if t.hidden == nil {
+		t.hidden = map[string]string{}
+	}
+	t.hidden[mount] = why
 }
 
 // inside returns the path in the container that a name of the stream means.
@@ -145,7 +185,7 @@ func (t *runningContainer) item(f *Restored) (*restore.Tree, *restore.Item, erro
 // A name below /mnt/bareos/<uuid>/ carries the UUID of the container that was
 // saved: all must carry the same. A name below /vz/root/<uuid>/ was made by the
 // operator's regexwhere and carries the UUID of the container it goes to.
-func (t *runningContainer) inside(name, where string) (string, error) {
+func (t *existingContainer) inside(name, where string) (string, error) {
 	p, err := fileName(name, where, t.below)
 	if err != nil {
 		return "", err
@@ -163,16 +203,18 @@ func (t *runningContainer) inside(name, where string) (string, error) {
 	if p.area == inTree {
 		t.source = p.uuid
 	}
-	for _, m := range t.hidden {
+	for m, why := range t.hidden {
 		if p.path == m || strings.HasPrefix(p.path, m+"/") {
-			return "", fmt.Errorf("restore=file: %s lies on the disk mounted at /%s, which cannot be reached from the node: the pid of the container's init is not known",
-				text.Name(name), m)
+			return "", fmt.Errorf("restore=file: %s lies on the disk mounted at /%s, %s", text.Name(name), m, why)
 		}
 	}
 	return p.path, nil
 }
 
-func (t *runningContainer) finish() error {
+func (t *existingContainer) finish() error {
+	if t.disks != nil {
+		return t.finishDisks()
+	}
 	tree := t.tree
 	t.tree = nil
 	if err := tree.Sync(); err != nil {
@@ -188,7 +230,13 @@ func (t *runningContainer) finish() error {
 	return nil
 }
 
-func (t *runningContainer) abandon() {
+func (t *existingContainer) abandon() {
+	for _, d := range t.disks {
+		if d.tree != nil {
+			d.tree.Abandon()
+			d.tree = nil
+		}
+	}
 	if t.tree != nil {
 		t.tree.Abandon()
 		t.tree = nil

@@ -204,7 +204,9 @@ func TestRunningContainerMustRun(t *testing.T) {
 		spoil     func(n *fakeNode)
 		cmd, want string
 	}{
-		"stopped":         {func(n *fakeNode) { n.list[1].State = "stopped" }, fileCmd, `is in state "stopped", it must be running`},
+		"suspended":       {func(n *fakeNode) { n.list[1].State = "suspended" }, fileCmd, `is in state "suspended", what its programs remember`},
+		"mounted":         {func(n *fakeNode) { n.list[1].State = "mounted" }, fileCmd, `is in state "mounted", somebody has mounted its disks`},
+		"starting":        {func(n *fakeNode) { n.list[1].State = "starting" }, fileCmd, `is in state "starting", it must be running or stopped`},
 		"by the backup":   {func(n *fakeNode) { n.list = n.list[:1] }, "vz7ct:restore=file", "no such container on this node"},
 		"list fails":      {func(n *fakeNode) { n.failAt = 1 }, fileCmd, "restore=file: list containers: planted fault"},
 		"describe fails":  {func(n *fakeNode) { n.failAt = 2 }, fileCmd, "container web (" + webID + "): planted fault"},

@@ -13,6 +13,16 @@ import (
 // Users names who works on a disk besides its container: a ploop command, devices
 // of backups. The container's own device is not among them. None is nil.
 func (c Client) Users(ctx context.Context, descriptor string) ([]string, error) {
+	return c.users(ctx, descriptor, false)
+}
+
+// Openers is Users of a disk that nobody should have open: a device that could be its
+// container's is named too.
+func (c Client) Openers(ctx context.Context, descriptor string) ([]string, error) {
+	return c.users(ctx, descriptor, true)
+}
+
+func (c Client) users(ctx context.Context, descriptor string, all bool) ([]string, error) {
 	d, err := Read(descriptor)
 	if err != nil {
 		return nil, err
@@ -30,8 +40,11 @@ func (c Client) Users(ctx context.Context, descriptor string) ([]string, error) 
 		return nil, err
 	}
 	for _, dev := range open {
-		if dev.Component != "" {
+		switch {
+		case dev.Component != "":
 			users = append(users, fmt.Sprintf("device %s of %s", dev.Name, dev.Component))
+		case all:
+			users = append(users, "device "+dev.Name)
 		}
 	}
 	return users, nil

@@ -38,6 +38,11 @@ func TestUsers(t *testing.T) {
 	if err != nil || strings.Join(users, "|") != "device ploop2 of ~prl_backup" {
 		t.Errorf("Users = %q, %v", users, err)
 	}
+	c, _ = client(answer{stdout: "ploop1\t" + image + "\nploop2\t" + image + "\t~prl_backup\nploop3\t/other/i0.hds\tx\n"})
+	users, err = c.Openers(context.Background(), dd)
+	if err != nil || strings.Join(users, "|") != "device ploop1|device ploop2 of ~prl_backup" {
+		t.Errorf("Openers = %q, %v", users, err)
+	}
 	busy, err := os.Create(dd + ".lck")
 	if err != nil {
 		t.Fatal(err)

@@ -140,6 +140,10 @@ func (t *Tree) follow(whole []string) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, unix.ENOTDIR)
 	}
+	if err := t.aboveCovered(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, err)
+	}
 	return t.noted(f)
 }
 

@@ -68,6 +68,8 @@ var (
 	// ErrKeptLink is returned by Create for a directory in whose place there is
 	// a link to a directory, which stays.
 	ErrKeptLink = errors.New("is a link to a directory there; the link is kept")
+	// ErrCovered is returned by Create for a name in a directory that was covered.
+	ErrCovered = errors.New("leads to the mount point of another disk, which is not mounted here")
 	// ErrInTheWay is returned by Create if a directory that is not empty is
 	// where something else is to be made.
 	ErrInTheWay = errors.New("a directory that is not empty is in the way")
@@ -99,6 +101,8 @@ type Tree struct {
 	// made are directories that were missing on the way to a name and have not come
 	// themselves yet: whatever Replace says, they were not there before.
 	made map[inode]bool
+	// covered are directories on which another file system belongs: see Cover.
+	covered map[inode]bool
 }
 
 // inode tells files apart.
@@ -180,11 +184,20 @@ func mountOf(dir *os.File) (uint64, error) {
 	return st.Dev, err
 }
 
-// note remembers the mount of a directory for Sync.
+// note remembers the mount of a directory for Sync, and refuses one that is covered.
 func (t *Tree) note(dir *os.File) error {
 	id, err := mountOf(dir)
 	if err != nil {
 		return err
+	}
+	if len(t.covered) > 0 {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
+			return err
+		}
+		if t.covered[inode{st.Dev, st.Ino}] {
+			return ErrCovered
+		}
 	}
 	if t.mounts[id] != nil {
 		return nil

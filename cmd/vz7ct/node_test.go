@@ -57,6 +57,8 @@ func (n *fakeNode) Areas() (string, error) { return n.path("private/*"), n.fail[
 
 func (n *fakeNode) Settle(string, string) error { return nil }
 
+func (n *fakeNode) Openers(context.Context, string) ([]string, error) { return nil, nil }
+
 func (n *fakeNode) Users(context.Context, string) ([]string, error) { return nil, nil }
 
 func (n *fakeNode) Repair(_ context.Context, descriptor, _ string) error {

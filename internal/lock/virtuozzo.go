@@ -26,8 +26,12 @@ import (
 // All of them read the pid and one word. So a third line is free for our mark, by
 // which a sweeper knows the file of a dead job, whoever has its pid by now.
 
-// status is that of prlctl backup.
-const status = "Backing up"
+// backingUp is the status of prlctl backup. restoring lets nothing through: its first
+// word is no other one's.
+const (
+	backingUp = "Backing up"
+	restoring = "Restoring files"
+)
 
 // UnusableError tells that Virtuozzo's lock cannot be taken here at all.
 type UnusableError struct{ Err error }
@@ -42,6 +46,15 @@ func (e *UnusableError) Unwrap() error { return e.Err }
 // have it. Two jobs of this process must not try for one container at once: a
 // file with this process's own pid is taken for a dead job's.
 func Virtuozzo(path, mark string, made func() error) (*Held, error) {
+	return lockVirtuozzo(path, mark, backingUp, made)
+}
+
+// VirtuozzoAtRest is Virtuozzo for a container that must not be started meanwhile.
+func VirtuozzoAtRest(path, mark string, made func() error) (*Held, error) {
+	return lockVirtuozzo(path, mark, restoring, made)
+}
+
+func lockVirtuozzo(path, mark, status string, made func() error) (*Held, error) {
 	if st, err := os.Stat(filepath.Dir(path)); err != nil {
 		return nil, &UnusableError{fmt.Errorf("lock directory: %w", err)}
 	} else if !st.IsDir() {
@@ -54,7 +67,7 @@ func Virtuozzo(path, mark string, made func() error) (*Held, error) {
 	if err := made(); err != nil {
 		return nil, err
 	}
-	h, err := takeVirtuozzo(path, mark)
+	h, err := takeVirtuozzo(path, mark, status)
 	var link *os.LinkError
 	if errors.As(err, &link) && errors.Is(err, os.ErrExist) {
 		if err := removeStale(path); err != nil {
@@ -68,7 +81,7 @@ func Virtuozzo(path, mark string, made func() error) (*Held, error) {
 	return h, nil
 }
 
-func takeVirtuozzo(path, mark string) (*Held, error) {
+func takeVirtuozzo(path, mark, status string) (*Held, error) {
 	own := beside(path, mark)
 	f, err := os.OpenFile(own, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -83,14 +96,14 @@ func takeVirtuozzo(path, mark string) (*Held, error) {
 		f.Close()
 		return nil, err
 	}
-	return &Held{vz: &virtuozzo{path, mark, f}}, nil
+	return &Held{vz: &virtuozzo{path, mark, status, f}}, nil
 }
 
 // virtuozzo is a lock of Virtuozzo's that this process has. file is nil when it
 // was given up.
 type virtuozzo struct {
-	path, mark string
-	file       *os.File
+	path, mark, status string
+	file               *os.File
 }
 
 // release removes the file unless it was taken away.
@@ -119,7 +132,7 @@ func (h *Held) Retake() (bool, error) {
 	if h.vz == nil || h.vz.file == nil || names(h.vz.path, h.vz.file) {
 		return false, nil
 	}
-	again, err := Virtuozzo(h.vz.path, h.vz.mark, func() error { return nil }) // it is recorded
+	again, err := lockVirtuozzo(h.vz.path, h.vz.mark, h.vz.status, func() error { return nil }) // it is recorded
 	var held *HeldError
 	if errors.As(err, &held) {
 		return false, err

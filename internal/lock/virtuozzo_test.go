@@ -103,6 +103,30 @@ func TestVirtuozzoAndLibvzctl(t *testing.T) {
 	must(t, h.Release())
 }
 
+// A container that must stay at rest is not started either, and its lock stays so when it
+// is taken again.
+func TestVirtuozzoAtRest(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ct.lck")
+	h, err := VirtuozzoAtRest(path, "mark-1", made)
+	mustHold(t, h, err)
+	for range 2 {
+		for _, status := range []string{"stopping", "setting", "Backing up", "starting", "mounting"} {
+			if got := libvzctl(t, path, os.Getpid(), status); got != -2 {
+				t.Errorf("libvzctl for %q beside our lock = %d, want -2", status, got)
+			}
+		}
+		must(t, os.Remove(path))
+		if again, err := h.Retake(); !again || err != nil {
+			t.Errorf("Retake = %v, %v", again, err)
+		}
+	}
+	must(t, h.Release())
+	if got := ls(t, dir); got != "" {
+		t.Errorf("left behind: %s", got)
+	}
+}
+
 // Who had a lock and is dead, or is nobody, keeps no one waiting.
 func TestVirtuozzoTakesOverFromTheDead(t *testing.T) {
 	dir := t.TempDir()

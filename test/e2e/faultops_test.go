@@ -49,11 +49,14 @@ type operation struct {
 	// rebooted is what is done after a power cut, check looks at the node after it was
 	// recovered: what a user expects then. after follows an undisturbed run.
 	rebooted, check, after func(*faults)
+	// rests: the container does not run while the job does, or is another one then.
+	rests bool
 }
 
 const lostFile = "/etc/hostname"
 
-// operations are a backup of the running container, its restore, and that of a file.
+// operations are a backup of the running container, its restore, and that of a file into
+// it while it runs and while it does not.
 func operations() []operation {
 	nothing := func(*faults) {}
 	start := func(f *faults) { f.run("prlctl", "start", "web") }
@@ -75,8 +78,8 @@ func operations() []operation {
 		f.nextBackup()
 	}
 	return []operation{
-		{"backup", nothing, backup("web", "impatient"), start, saved, nothing},
-		{"freeze", nothing, backup("freeze", "freeze-impatient"), start, saved, nothing},
+		{"backup", nothing, backup("web", "impatient"), start, saved, nothing, false},
+		{"freeze", nothing, backup("freeze", "freeze-impatient"), start, saved, nothing, false},
 		{"restore=file", (*faults).loseFile, begin(file), start, func(f *faults) {
 			f.running()
 			f.loseFile()
@@ -85,7 +88,27 @@ func operations() []operation {
 				f.Errorf("the restored file holds %q", out)
 			}
 			f.running()
-		}, nothing},
+		}, nothing, false},
+		{"stopped", func(f *faults) {
+			f.loseFile()
+			f.run("prlctl", "stop", "web")
+		}, begin(file), nothing, func(f *faults) {
+			// The start finds nothing in its way, and all that there was.
+			f.comesBack()
+			f.run("prlctl", "start", "web")
+			f.running()
+			f.loseFile()
+			f.run("prlctl", "stop", "web")
+			f.again(file)
+			if out := strings.TrimSpace(f.run("prlctl", "list", "-a", "-H", "-o", "status", webUUID)); out != "stopped" {
+				f.Errorf("container is %q, want it stopped", out)
+			}
+			f.run("prlctl", "start", "web")
+			if out := f.run("cat", "/vz/root/"+webUUID+lostFile); out != "web\n" {
+				f.Errorf("the restored file holds %q", out)
+			}
+			f.nextBackup()
+		}, start, true},
 		{"restore=ct", (*faults).destroy, begin(ct), nothing, func(f *faults) {
 			// Nothing is in the way of the next one, unless this one was complete.
 			f.destroy()
@@ -96,7 +119,7 @@ func operations() []operation {
 			f.run("prlctl", "start", "web")
 			f.running()
 			f.nextBackup()
-		}, nothing},
+		}, nothing, true},
 	}
 }
 

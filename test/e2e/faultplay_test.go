@@ -75,7 +75,7 @@ func (f *faults) play(p point) {
 		f.Fatalf("no kind of fault %q", p.kind)
 	}
 	struck := time.Since(begin)
-	if p.op.name != "restore=ct" && p.kind != "power" && (init == "" || f.initOf() != init) {
+	if !p.op.rests && p.kind != "power" && (init == "" || f.initOf() != init) {
 		f.Errorf("%s: the container was not running all the while: its init was %s, is %s", p, init, f.initOf())
 	}
 	p.op.check(f)

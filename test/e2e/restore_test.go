@@ -49,7 +49,7 @@ func TestRestoreFileNames(t *testing.T) {
 		{"the private area", rig.Restore{Options: inWeb, Files: []string{"/vz/private/" + webUUID + "/ve.conf"}}, []string{"is no name inside a container"}},
 		{"a path that leaves the container", rig.Restore{Options: inWeb, Regex: "!^" + tree + "/!" + web + "/../../../etc/planted-!"}, []string{"is no name inside a container"}},
 		{"another container than the options say", rig.Restore{Options: inWeb, Regex: "!^" + tree + "/!" + old + "/planted/!"}, []string{"names container " + oldUUID, "name and uuid of the options mean web"}},
-		{"a container that does not run", rig.Restore{Options: "restore=file:name=gone"}, []string{"no such container"}},
+		{"a container that is not there", rig.Restore{Options: "restore=file:name=gone"}, []string{"no such container"}},
 	} {
 		bad.r.JobIDs = []int{r.ID}
 		if bad.r.Files == nil {
