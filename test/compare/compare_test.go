@@ -3,9 +3,14 @@
 package compare
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/test/lab/nasty"
 )
@@ -28,15 +33,18 @@ func TestControls(t *testing.T) {
 	if err := nasty.Make(source); err != nil {
 		t.Fatal(err)
 	}
-	planted, missed, err := Controls(source, dir, WholeSeconds)
+	r, err := Controls(source, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range missed {
+	for _, m := range r.Missed {
 		t.Errorf("not caught: %s", m)
 	}
-	if planted < 20 {
-		t.Errorf("%d controls, want 20 at least", planted)
+	for _, m := range r.NotPlanted {
+		t.Logf("not planted: %s", m)
+	}
+	if r.Planted < 20 {
+		t.Errorf("%d controls, want 20 at least", r.Planted)
 	}
 }
 
@@ -73,5 +81,138 @@ func TestContentInHolesAndZeros(t *testing.T) {
 	}
 	if ta["f"].Data == tb["f"].Data {
 		t.Error("a hole and zeros are not told apart")
+	}
+}
+
+// A tree deeper than PATH_MAX is read to its bottom, and what differs there is seen.
+func TestDepth(t *testing.T) {
+	dir := t.TempDir()
+	const depth = 600
+	name := strings.Repeat("n", 20)
+	err := alone(func() error {
+		if err := unix.Chdir(dir); err != nil {
+			return err
+		}
+		for range depth {
+			if err := unix.Mkdir(name, 0o755); err != nil {
+				return err
+			}
+			if err := unix.Chdir(name); err != nil {
+				return err
+			}
+		}
+		return os.WriteFile("bottom", []byte("x"), 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := Scan(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bottom := strings.Repeat(name+"/", depth) + "bottom"
+	if e := tree[bottom]; len(tree) != depth+2 || e == nil || e.Size != 1 {
+		t.Errorf("%d entries, at the bottom %v, want %d and a file of one byte", len(tree), e, depth+2)
+	}
+	if wd, err := os.Getwd(); err != nil || strings.HasPrefix(wd, dir) {
+		t.Errorf("the working directory of the program is %q, %v after a scan", wd, err)
+	}
+}
+
+// Flags and project ids are read where the file system has them.
+func TestFlags(t *testing.T) {
+	dir, err := os.MkdirTemp("/var/tmp", "vz7ct-compare-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	for _, name := range []string{"a", "b"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := setFlags(filepath.Join(dir, "b"), noDump); err != nil {
+		t.Skipf("flags on %s: %v", dir, err)
+	}
+	tree, err := Scan(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := tree["a"].Flags, tree["b"].Flags; a != 0 || b != noDump {
+		t.Errorf("flags are %#x and %#x, want 0 and %#x", a, b, noDump)
+	}
+}
+
+// Two trees of 300,000 entries are compared in the memory of a small machine, and
+// one difference among them is found.
+func TestManyEntries(t *testing.T) {
+	const entries = 300000
+	tree := Tree{}
+	for n := range entries {
+		p := fmt.Sprintf("usr/share/doc/package-%04d/file-%06d", n/100, n)
+		tree[p] = &Entry{Path: p, Mode: unix.S_IFREG | 0o644, Size: 1, Mtime: int64(n), Digest: fmt.Sprintf("%064x", n), Data: "0-4096"}
+	}
+	file := filepath.Join(t.TempDir(), "tree")
+	if err := tree.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got["usr/share/doc/package-2999/file-299999"].Mtime++
+	if d := Diff(tree, got, nil); len(d) != 1 || d[0].What != Mtime {
+		t.Errorf("Diff = %v, want one mtime", d)
+	}
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	if m.HeapAlloc > 400<<20 {
+		t.Errorf("two trees of %d entries take %d MiB, want 400 at most", entries, m.HeapAlloc>>20)
+	}
+	runtime.KeepAlive(tree)
+	runtime.KeepAlive(got)
+}
+
+// A file that was cut off is no tree.
+func TestLoadOfHalfAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tree")
+	if err := (Tree{".": {Path: "."}, "a": {Path: "a"}}).Save(file); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b[:len(b)-3], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if tree, err := Load(file); err == nil {
+		t.Errorf("Load of half a file = %v", tree)
+	}
+}
+
+// The kinds that are documented cover what they say and nothing beside it.
+func TestKinds(t *testing.T) {
+	for _, c := range []struct {
+		d    Difference
+		want string
+	}{
+		{Difference{"a", Missing, "file", "nothing"}, ""},
+		{Difference{"a", Missing, "socket", "nothing"}, "sockets"},
+		{Difference{"a", Extra, "nothing", "socket"}, ""},
+		{Difference{strings.Repeat("a", 1<<16), Missing, "file", "nothing"}, ""},
+		{Difference{strings.Repeat("a", 1<<16+1), Missing, "file", "nothing"}, "long paths"},
+		{Difference{strings.Repeat("a", 1<<16+1), Content, "x", "y"}, ""},
+		{Difference{"a", Mtime, "1", "2"}, ""},
+	} {
+		if got := KindOf(c.d); got != c.want {
+			t.Errorf("KindOf(%v) = %q, want %q", c.d, got, c.want)
+		}
+	}
+	for _, k := range Kinds {
+		if k.Name == "" || k.Reason == "" {
+			t.Errorf("a documented kind without name or reason: %+v", k)
+		}
 	}
 }

@@ -309,7 +309,7 @@ func (w *world) same(want, got compare.Tree, ignore func(compare.Difference) boo
 		w.Error("the tree to compare with is empty")
 	}
 	diffs := compare.Diff(want, got, func(d compare.Difference) bool {
-		return compare.WholeSeconds(d) || ignore != nil && ignore(d)
+		return compare.Documented(d) || ignore != nil && ignore(d)
 	})
 	for n, d := range diffs {
 		if n == 20 {

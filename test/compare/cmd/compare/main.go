@@ -37,21 +37,28 @@ func run(args []string) error {
 	case "diff":
 		return diff(args[1], args[2])
 	case "controls":
-		planted, missed, err := compare.Controls(args[1], args[2], compare.WholeSeconds)
-		if err != nil {
-			return err
-		}
-		for _, m := range missed {
-			fmt.Println("missed:", m)
-		}
-		fmt.Printf("controls=%d/%d\n", planted-len(missed), planted)
-		if len(missed) > 0 {
-			return errors.New("alterations were not reported")
-		}
-		return nil
+		return controls(args[1], args[2])
 	default:
 		return fmt.Errorf("unknown command %q", args[0])
 	}
+}
+
+func controls(source, scratch string) error {
+	r, err := compare.Controls(source, scratch)
+	if err != nil {
+		return err
+	}
+	for _, m := range r.NotPlanted {
+		fmt.Println("not planted:", m)
+	}
+	for _, m := range r.Missed {
+		fmt.Println("missed:", m)
+	}
+	fmt.Printf("controls=%d/%d\n", r.Planted-len(r.Missed), r.Planted)
+	if len(r.Missed) > 0 {
+		return errors.New("alterations were not reported")
+	}
+	return nil
 }
 
 func diff(a, b string) error {
@@ -63,7 +70,7 @@ func diff(a, b string) error {
 	if err != nil {
 		return err
 	}
-	diffs := compare.Diff(want, got, compare.WholeSeconds)
+	diffs := compare.Diff(want, got, compare.Documented)
 	for _, d := range diffs {
 		fmt.Println(d)
 	}

@@ -260,7 +260,7 @@ func (s *story) judge(mount string, want, got compare.Tree) {
 			delete(got, d.mount)
 		}
 	}
-	diffs := compare.Diff(want, got, compare.WholeSeconds)
+	diffs := compare.Diff(want, got, compare.Documented)
 	for n, d := range diffs {
 		if n < 20 {
 			fmt.Println("        difference:", d)
