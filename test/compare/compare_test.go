@@ -3,8 +3,10 @@
 package compare
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -81,6 +83,36 @@ func TestContentInHolesAndZeros(t *testing.T) {
 	}
 	if ta["f"].Data == tb["f"].Data {
 		t.Error("a hole and zeros are not told apart")
+	}
+}
+
+// Projects are on file systems that have them: of those that this can be tried on
+// everywhere XFS alone, since ext4 wants a kernel with CONFIG_QFMT_V2.
+func TestProjectControl(t *testing.T) {
+	if os.Getuid() != 0 || os.Getenv("VZ7CT_ROOT_TESTS") == "" {
+		t.Skip("needs root and VZ7CT_ROOT_TESTS=1: a file system is mounted")
+	}
+	dir := t.TempDir()
+	image, mnt, source := filepath.Join(dir, "image"), filepath.Join(dir, "mnt"), filepath.Join(dir, "source")
+	if err := errors.Join(os.Mkdir(mnt, 0o755), os.Mkdir(source, 0o755), os.WriteFile(filepath.Join(source, "f"), []byte("content"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for _, argv := range [][]string{{"truncate", "-s", "300M", image}, {"mkfs.xfs", "-q", image}, {"mount", "-o", "loop", image, mnt}} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", argv, err, out)
+		}
+	}
+	defer func() {
+		if err := unix.Unmount(mnt, 0); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	}()
+	r, err := Controls(source, mnt, Project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Planted != 1 || len(r.Missed)+len(r.NotPlanted) > 0 {
+		t.Errorf("Controls = %+v, want one planted and reported", r)
 	}
 }
 

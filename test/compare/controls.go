@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -35,8 +36,9 @@ type Report struct {
 }
 
 // Controls copies the tree below source into scratch once for each known
-// alteration, plants it there, and compares.
-func Controls(source, scratch string) (Report, error) {
+// alteration, plants it there, and compares. If attributes are named, only
+// alterations of these are planted.
+func Controls(source, scratch string, only ...string) (Report, error) {
 	var r Report
 	base := filepath.Join(scratch, "control-base")
 	defer os.RemoveAll(base)
@@ -48,6 +50,9 @@ func Controls(source, scratch string) (Report, error) {
 		return r, err
 	}
 	for n, c := range controls() {
+		if len(only) > 0 && !slices.Contains(only, c.what) {
+			continue
+		}
 		dir := filepath.Join(scratch, fmt.Sprintf("control-%d", n))
 		if err := copyTree(base, dir); err != nil {
 			return r, err

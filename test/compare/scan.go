@@ -57,14 +57,14 @@ func Scan(root string, o Options) (Tree, error) {
 }
 
 // alone runs f on a thread with a working directory of its own. The thread ends
-// with f.
+// with f, but not before alone does: it leaves the tree, which may be unmounted then.
 func alone(f func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		err := unix.Unshare(unix.CLONE_FS)
 		if err == nil {
-			err = f()
+			err = errors.Join(f(), unix.Chdir("/"))
 		}
 		done <- err
 	}()
