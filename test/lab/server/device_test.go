@@ -98,6 +98,46 @@ func TestReadWriteThroughTheFileSystem(t *testing.T) {
 	}
 }
 
+// A spoilt part fails where it is read, also beside others and on a second device of the same image, until it is healed.
+func TestSpoiltPart(t *testing.T) {
+	fs, d := shown(t, false)
+	_, other := shown(t, true)
+	other.info.Name = "ploop2"
+	snapshot := &device{chain: d.chain, info: Device{Name: "ploop3", Levels: []Level{d.info.Levels[0], {Path: "delta"}}}}
+	for _, more := range []*device{other, snapshot} {
+		if err := fs.add(more); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(d *device, at uint64, size uint32) fuse.Status {
+		_, s := fs.Read(nil, &fuse.ReadIn{InHeader: fuse.InHeader{NodeId: d.node}, Offset: at, Size: size}, make([]byte, size))
+		return s
+	}
+	if err := fs.spoil(d, 8192, 4096); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		d    *device
+		at   uint64
+		size uint32
+		want fuse.Status
+	}{
+		{d, 8192, 4096, fuse.EIO}, {d, 12287, 1, fuse.EIO}, {d, 0, 65536, fuse.EIO}, {snapshot, 8192, 1, fuse.EIO},
+		{d, 4096, 4096, fuse.OK}, {d, 12288, 4096, fuse.OK}, {other, 8192, 4096, fuse.OK},
+	} {
+		if got := read(c.d, c.at, c.size); got != c.want {
+			t.Errorf("read of %d bytes at %d of %s = %v, want %v", c.size, c.at, c.d.info.Name, got, c.want)
+		}
+	}
+	fs.heal()
+	if got := read(d, 8192, 4096); !got.Ok() {
+		t.Errorf("read after heal = %v", got)
+	}
+	if err := fs.spoil(d, d.chain.Size()-1, 2); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("spoil behind the end = %v, want EINVAL", err)
+	}
+}
+
 func TestReadOnlyDevice(t *testing.T) {
 	fs, d := shown(t, true)
 	if _, s := fs.Write(nil, &fuse.WriteIn{InHeader: fuse.InHeader{NodeId: d.node}}, []byte("x")); s != fuse.EROFS {

@@ -18,6 +18,7 @@ type disks struct {
 	names map[string]*device
 	nodes map[uint64]*device
 	last  uint64
+	bad   []spoilt
 }
 
 func newDisks() *disks {
@@ -140,6 +141,9 @@ func (s *disks) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadR
 		return fuse.ReadResultData(nil), fuse.OK
 	}
 	buf = buf[:min(int64(len(buf)), int64(in.Size), size-int64(in.Offset))]
+	if s.unreadable(d, int64(in.Offset), int64(in.Offset)+int64(len(buf))) {
+		return nil, fuse.EIO
+	}
 	if _, err := d.chain.ReadAt(buf, int64(in.Offset)); err != nil {
 		return nil, fuse.Status(errno(err))
 	}

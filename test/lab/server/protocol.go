@@ -57,6 +57,8 @@ type request struct {
 	Up      bool   `json:"up"`    // merge: the level below the top comes up
 	PaceMS  int    `json:"pace_ms"`
 	Cluster int64  `json:"cluster"`
+	Offset  int64  `json:"offset"` // spoil: a part of the disk, in bytes
+	Length  int64  `json:"length"`
 }
 
 // Answer is what an order brought.

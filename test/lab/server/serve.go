@@ -96,6 +96,9 @@ func order(fs *disks, c *net.UnixConn, r request, files []*os.File, a *Answer) e
 			d.mu.Unlock()
 		}
 		return nil
+	case "heal":
+		fs.heal()
+		return nil
 	case "add":
 		d, err := newDevice(r.Device, files)
 		if err != nil {
@@ -130,6 +133,8 @@ func order(fs *disks, c *net.UnixConn, r request, files []*os.File, a *Answer) e
 			return unix.EINVAL
 		}
 		return d.snapshot(r.Device.Levels[0].Path, files[0])
+	case "spoil":
+		return fs.spoil(d, r.Offset, r.Length)
 	case "grow":
 		return d.grow(r.Device.Sectors)
 	case "merge":

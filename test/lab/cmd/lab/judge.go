@@ -42,10 +42,17 @@ func check(args []string) error {
 }
 
 func makeNasty(args []string) error {
-	if len(args) != 1 {
-		return errUsage
+	switch {
+	case len(args) == 1:
+		return errors.Join(nasty.Make(args[0]), nasty.MakeSockets(args[0]))
+	case len(args) == 2 && args[1] == "full":
+		return nasty.MakeFull(args[0], nasty.Whole)
+	case len(args) == 2 && args[1] == "small":
+		return nasty.MakeFull(args[0], nasty.Small)
+	case len(args) == 2 && args[1] == "too-long":
+		return nasty.MakeTooLong(args[0])
 	}
-	return errors.Join(nasty.Make(args[0]), nasty.MakeSockets(args[0]))
+	return errUsage
 }
 
 func now([]string) error {

@@ -32,6 +32,9 @@ const usage = `usage: lab COMMAND ...
   status DIR [--json]                all that is left on the node
   check DIR                          ploop check, qemu-img, e2fsck on every disk that is not in use
   nasty ROOT                         add a folder with every kind of file and metadata
+  nasty ROOT full|small|too-long     what needs a mounted disk: limits of the file system, flags; paths no daemon takes
+  spoil DIR FILE OFFSET LENGTH       make a part of a file on a mounted disk of the node unreadable
+  heal DIR                           make all that was spoilt readable again
   now                                the monotonic time of ledgers and logs, in nanoseconds
   workload-verify --ledger F --before TIME ROOT
                                      judge a restored tree by what was durable in the container before TIME
@@ -77,7 +80,7 @@ func command(name string, args []string) error {
 	}
 	commands := map[string]func([]string) error{
 		"up": up, "down": down, "crash": crash, "clean": clean, "exec": execIn, "set": set, "free": free, "create": create,
-		"start": start, "stop": stop, "status": status, "check": check, "nasty": makeNasty, "now": now,
+		"spoil": spoil, "heal": heal, "start": start, "stop": stop, "status": status, "check": check, "nasty": makeNasty, "now": now,
 		"workload": runWorkload, "workload-verify": verify, "lockstep": lockstep,
 	}
 	cmd, ok := commands[name]
@@ -93,6 +96,8 @@ func hidden(name string, args []string) error {
 		return ploop.Guard()
 	case "_create":
 		return createInside(args)
+	case "_spoil":
+		return spoilInside(args)
 	case "_join":
 		fmt.Fprintln(os.Stderr, "Failed to execute the command:", node.Become(args))
 		os.Exit(255)

@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 
+	"github.com/bareos-contrib/vz7ct/test/lab/badblock"
 	"github.com/bareos-contrib/vz7ct/test/lab/container"
 	"github.com/bareos-contrib/vz7ct/test/lab/node"
 )
@@ -83,6 +85,42 @@ func free(args []string) error {
 		return err
 	}
 	return l.Exec([]string{l.Self(), "_free", l.Dir})
+}
+
+// spoil goes into the node, where the file is.
+func spoil(args []string) error {
+	l, rest, err := lab(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 3 {
+		return errUsage
+	}
+	return l.Exec(append([]string{l.Self(), "_spoil"}, rest...))
+}
+
+func spoilInside(args []string) error {
+	l, err := node.Mine()
+	if err != nil {
+		return err
+	}
+	offset, err := strconv.ParseInt(args[1], 0, 64)
+	if err != nil {
+		return err
+	}
+	length, err := strconv.ParseInt(args[2], 0, 64)
+	if err != nil {
+		return err
+	}
+	return badblock.Make(l, args[0], offset, length)
+}
+
+func heal(args []string) error {
+	l, _, err := lab(args)
+	if err != nil {
+		return err
+	}
+	return badblock.Heal(l)
 }
 
 func set(args []string) error {
