@@ -3,6 +3,7 @@
 # make demo        the whole story on a node of its own: see README.md
 # make test        everything is tested (needs root; at most an hour)
 # make test-full   the same without a limit of time
+# make fidelity    containers with all that a tree can have, saved and restored, judged entry by entry
 # make faults      jobs stopped at every call of ploop and prlctl, and what comes of it
 # make attacks     a tenant with root, and hostile backups, against restores and backups (a part of make test)
 # make build       build/vz7ct-fd.so, the plugin, and build/vz7ct, its companion
@@ -87,6 +88,15 @@ lint: packages
 test: packages
 	$(MAKE) -s build tools
 	test/run.sh
+
+# Saves and restores trees with everything that is hard, through the daemons and in every layout, and compares; what may
+# differ stands in docs/fidelity.md. "fidelity: entries=..." is the last line.
+.PHONY: fidelity
+fidelity: packages
+	$(MAKE) -s build tools
+	mkdir -p $(BUILD)/log
+	set -o pipefail; VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 30m -v -run '^TestFidelity$$' ./test/e2e/ | tee $(BUILD)/log/fidelity.log
+	@grep '^fidelity: entries=' $(BUILD)/log/fidelity.log | tail -n 1
 
 # Stops jobs at every call of ploop and prlctl and every change of the journal, in every way. The table for
 # docs/crash-safety.md is in build/log/faults.md; "faults: points=..." is the last line.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -230,15 +231,21 @@ func TestKinds(t *testing.T) {
 		d    Difference
 		want string
 	}{
-		{Difference{"a", Missing, "file", "nothing"}, ""},
-		{Difference{"a", Missing, "socket", "nothing"}, "sockets"},
-		{Difference{"a", Extra, "nothing", "socket"}, ""},
-		{Difference{strings.Repeat("a", 1<<16), Missing, "file", "nothing"}, ""},
-		{Difference{strings.Repeat("a", 1<<16+1), Missing, "file", "nothing"}, "long paths"},
-		{Difference{strings.Repeat("a", 1<<16+1), Content, "x", "y"}, ""},
-		{Difference{"a", Mtime, "1", "2"}, ""},
+		{Difference{Path: "a", What: Missing, Type: "file"}, ""},
+		{Difference{Path: "a", What: Missing, Type: "socket"}, "sockets"},
+		{Difference{Path: "a", What: Extra, Type: "socket"}, ""},
+		{Difference{Path: strings.Repeat("a", 1<<16), What: Missing, Type: "file"}, ""},
+		{Difference{Path: strings.Repeat("a", 1<<16+1), What: Missing, Type: "file"}, "long paths"},
+		{Difference{Path: strings.Repeat("a", 1<<16+1), What: Content, Type: "file"}, ""},
+		{Difference{Path: "a", What: Mtime, Type: "file"}, ""},
+		{Difference{Path: "a", What: HardLink, Type: "file"}, ""},
+		{Difference{Path: "a", What: HardLink, Type: "link"}, "hard links of symbolic links"},
 	} {
-		if got := KindOf(c.d); got != c.want {
+		got := ""
+		if k := KindOf(c.d); k != nil {
+			got = k.Name
+		}
+		if got != c.want {
 			t.Errorf("KindOf(%v) = %q, want %q", c.d, got, c.want)
 		}
 	}
@@ -246,5 +253,28 @@ func TestKinds(t *testing.T) {
 		if k.Name == "" || k.Reason == "" {
 			t.Errorf("a documented kind without name or reason: %+v", k)
 		}
+	}
+}
+
+// The page for operators has the same kinds, in the same order.
+func TestKindsAreOnThePage(t *testing.T) {
+	b, err := os.ReadFile("../../docs/fidelity.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "<!-- kinds:")
+	rows, _, _ := strings.Cut(rest, "<!-- kinds end -->")
+	var page, want []string
+	for line := range strings.SplitSeq(rows, "\n") {
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " |")
+		if strings.HasPrefix(line, "| ") && name != "kind" {
+			page = append(page, name)
+		}
+	}
+	for _, k := range Kinds {
+		want = append(want, k.Name)
+	}
+	if !slices.Equal(page, want) {
+		t.Errorf("docs/fidelity.md has the kinds %q, want %q", page, want)
 	}
 }

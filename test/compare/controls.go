@@ -143,8 +143,8 @@ func (c control) try(want Tree, dir string) (string, error) {
 		if d.What != c.what || !strings.HasPrefix(d.Path, path) {
 			continue
 		}
-		if k := KindOf(d); k != "" && k != allowed[c.what] {
-			return fmt.Sprintf("%s of %q passes for the documented %q", c.what, path, k), nil
+		if k := KindOf(d); k != nil && k.Name != allowed[c.what] {
+			return fmt.Sprintf("%s of %q passes for the documented %q", c.what, path, k.Name), nil
 		}
 		return "", nil
 	}

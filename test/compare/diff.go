@@ -13,10 +13,15 @@ import (
 type Difference struct {
 	Path, What string
 	Want, Got  string
+	// Type is what the path is in the tree that is wanted, such as "file"; in the other
+	// one if it is there alone.
+	Type string
+
+	entry *Entry // of that tree
 }
 
 func (d Difference) String() string {
-	return fmt.Sprintf("%q: %s: want %s, got %s", short(d.Path), d.What, short(d.Want), short(d.Got))
+	return fmt.Sprintf("%s %q: %s: want %s, got %s", d.Type, short(d.Path), d.What, short(d.Want), short(d.Got))
 }
 
 // short keeps a message readable in which a path or a value is very long.
@@ -53,11 +58,11 @@ const (
 // is that of the paths.
 func Diff(want, got Tree, ignore func(Difference) bool) []Difference {
 	var out []Difference
-	add := func(path, what string, w, g any) {
+	add := func(e *Entry, what string, w, g any) {
 		if w == g {
 			return
 		}
-		d := Difference{path, what, fmt.Sprint(w), fmt.Sprint(g)}
+		d := Difference{e.Path, what, fmt.Sprint(w), fmt.Sprint(g), kind(e.Mode), e}
 		if ignore == nil || !ignore(d) {
 			out = append(out, d)
 		}
@@ -65,14 +70,14 @@ func Diff(want, got Tree, ignore func(Difference) bool) []Difference {
 	for path, w := range want {
 		g, ok := got[path]
 		if !ok {
-			add(path, Missing, kind(w.Mode), "nothing")
+			add(w, Missing, "there", "not there")
 			continue
 		}
 		diffEntry(w, g, add)
 	}
 	for path, g := range got {
 		if _, ok := want[path]; !ok {
-			add(path, Extra, "nothing", kind(g.Mode))
+			add(g, Extra, "not there", "there")
 		}
 	}
 	sort.Slice(out, func(i, j int) bool {
@@ -96,7 +101,7 @@ func kind(mode uint32) string {
 	case unix.S_IFIFO:
 		return "fifo"
 	case unix.S_IFSOCK:
-		return socket
+		return "socket"
 	case unix.S_IFCHR:
 		return "character device"
 	case unix.S_IFBLK:
@@ -104,8 +109,6 @@ func kind(mode uint32) string {
 	}
 	return fmt.Sprintf("type %o", mode&unix.S_IFMT)
 }
-
-const socket = "socket"
 
 // octal and hex32 are numbers as people know them.
 type octal uint32
@@ -129,32 +132,31 @@ func (v value) String() string {
 	return fmt.Sprintf("%q", v.bytes)
 }
 
-func diffEntry(w, g *Entry, add func(path, what string, w, g any)) {
-	p := w.Path
+func diffEntry(w, g *Entry, add func(e *Entry, what string, w, g any)) {
 	if kind(w.Mode) != kind(g.Mode) {
-		add(p, Type, kind(w.Mode), kind(g.Mode))
+		add(w, Type, kind(w.Mode), kind(g.Mode))
 		return
 	}
-	add(p, Mode, octal(w.Mode&0o7777), octal(g.Mode&0o7777))
-	add(p, Owner, w.UID, g.UID)
-	add(p, Group, w.GID, g.GID)
-	add(p, Size, w.Size, g.Size)
-	add(p, Mtime, w.Mtime, g.Mtime)
-	add(p, Nanos, w.Nanos, g.Nanos)
-	add(p, Link, w.Link, g.Link)
-	add(p, Device, w.Rdev, g.Rdev)
-	add(p, HardLink, w.Group, g.Group)
-	add(p, Flags, hex32(w.Flags), hex32(g.Flags))
-	add(p, Project, w.Project, g.Project)
-	add(p, Holes, w.Data, g.Data)
-	add(p, Content, w.Digest, g.Digest)
+	add(w, Mode, octal(w.Mode&0o7777), octal(g.Mode&0o7777))
+	add(w, Owner, w.UID, g.UID)
+	add(w, Group, w.GID, g.GID)
+	add(w, Size, w.Size, g.Size)
+	add(w, Mtime, w.Mtime, g.Mtime)
+	add(w, Nanos, w.Nanos, g.Nanos)
+	add(w, Link, w.Link, g.Link)
+	add(w, Device, w.Rdev, g.Rdev)
+	add(w, HardLink, w.Group, g.Group)
+	add(w, Flags, hex32(w.Flags), hex32(g.Flags))
+	add(w, Project, w.Project, g.Project)
+	add(w, Holes, w.Data, g.Data)
+	add(w, Content, w.Digest, g.Digest)
 	for n, v := range w.Xattrs {
 		other, ok := g.Xattrs[n]
-		add(p, Xattr+" "+n, value{true, v}, value{ok, other})
+		add(w, Xattr+" "+n, value{true, v}, value{ok, other})
 	}
 	for n, v := range g.Xattrs {
 		if _, ok := w.Xattrs[n]; !ok {
-			add(p, Xattr+" "+n, value{}, value{true, v})
+			add(w, Xattr+" "+n, value{}, value{true, v})
 		}
 	}
 }

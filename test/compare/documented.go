@@ -2,38 +2,76 @@
 
 package compare
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Kind is a kind of difference that a restore leaves, and why.
 type Kind struct {
 	Name, Reason string
-	is           func(Difference) bool
+	// Family are the daemons that it is about, "" for all.
+	Family string
+	// Has reports whether an entry has what the kind is about, is whether it was lost.
+	Has func(*Entry) bool
+	is  func(Difference) bool
 }
 
+// Bareos is the family of some kinds.
+const Bareos = "Bareos"
+
 // Kinds are all that may differ after a restore of a whole container. What the product
-// learns to carry loses its line here: a kind that does not occur fails `make fidelity`.
+// learns to carry loses its line here: a kind that does not occur, although there are
+// entries that have what it is about, fails `make fidelity`.
 var Kinds = []Kind{
-	{"nanoseconds", "the daemons' record of a file has whole seconds", only(Nanos)},
-	{"inode flags", "no daemon asks a plugin for them", only(Flags)},
-	{"project ids", "no daemon asks a plugin for them", only(Project)},
-	{"sockets", "the daemons leave them out, and their program makes them anew", func(d Difference) bool { return d.What == Missing && d.Want == socket }},
-	{"long paths", "a daemon's message holds the name with all that is sent of the file; a job names what is left out", func(d Difference) bool { return d.What == Missing && len(d.Path) > longest }},
+	{"nanoseconds", "the daemons' record of a file has whole seconds", "", func(e *Entry) bool { return e.Nanos != 0 }, only(Nanos)},
+	{"inode flags", "no daemon asks a plugin for them", "", func(e *Entry) bool { return e.Flags != 0 }, only(Flags)},
+	{"project ids", "no daemon asks a plugin for them", "", func(e *Entry) bool { return e.Project != 0 }, only(Project)},
+	{"sockets", "the daemons leave them out; a program makes its own anew", "", is("socket"), lost(func(d Difference) bool { return d.Type == "socket" })},
+	{"holes of one block", "a file whose attributes have a block of their own takes as much room as its length; it is not seen to have holes", "", smallHole, func(d Difference) bool { return d.What == Holes && d.entry != nil && smallHole(d.entry) }},
+	{"long paths", "a daemon's message holds the name with all that is sent of the file; the job names what it leaves out", "", deep, lost(func(d Difference) bool { return len(d.Path) > longest })},
+	{"hard links of symbolic links", "Bareos does not look for them: each name becomes a link of its own", Bareos, func(e *Entry) bool { return is("link")(e) && e.Group != "" }, func(d Difference) bool { return d.What == HardLink && d.Type == "link" }},
 }
 
 // longest is how many bytes of a path are carried at most.
 const longest = 64 << 10
 
+func deep(e *Entry) bool { return len(e.Path) > longest }
+
+// smallHole finds files with attributes, and holes of one block at most.
+func smallHole(e *Entry) bool {
+	hole := e.Size
+	for _, r := range strings.Split(e.Data, ",") {
+		var from, to int64
+		if _, err := fmt.Sscanf(r, "%d-%d", &from, &to); err != nil {
+			return false
+		}
+		hole -= to - from
+	}
+	return kind(e.Mode) == "file" && len(e.Xattrs) > 0 && hole > 0 && hole <= block
+}
+
+func is(what string) func(*Entry) bool {
+	return func(e *Entry) bool { return kind(e.Mode) == what }
+}
+
 func only(what string) func(Difference) bool {
 	return func(d Difference) bool { return d.What == what }
 }
 
-// KindOf returns the name of the kind that covers a difference, "" if none does.
-func KindOf(d Difference) string {
-	for _, k := range Kinds {
+func lost(what func(Difference) bool) func(Difference) bool {
+	return func(d Difference) bool { return d.What == Missing && what(d) }
+}
+
+// KindOf returns the kind that covers a difference, nil if none does.
+func KindOf(d Difference) *Kind {
+	for i, k := range Kinds {
 		if k.is(d) {
-			return k.Name
+			return &Kinds[i]
 		}
 	}
-	return ""
+	return nil
 }
 
 // Documented reports whether a difference is of one of the Kinds.
-func Documented(d Difference) bool { return KindOf(d) != "" }
+func Documented(d Difference) bool { return KindOf(d) != nil }

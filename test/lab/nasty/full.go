@@ -29,7 +29,7 @@ type Extent struct {
 // Whole is what the limits of ext4 and of the system calls leave room for, Small has the same kinds in less time.
 var (
 	Whole = Extent{Names: 10000, Entries: 100000, Depth: 1000, Sparse: 20 << 30}
-	Small = Extent{Names: 300, Entries: 1000, Depth: 450, Sparse: 20 << 30}
+	Small = Extent{Names: 300, Entries: 1000, Depth: 450, Sparse: 1 << 30}
 )
 
 // Folders and files of MakeFull that tests name.
@@ -52,6 +52,7 @@ func MakeFull(root string, x Extent) error {
 	m.deep(DeepLong, "level-and-name-of-some-length", x.Depth)
 	m.fullAttributes()
 	m.farHoles(x.Sparse)
+	m.smallHole()
 	m.farTimes()
 	m.sockets()
 	m.unread()
@@ -63,6 +64,8 @@ func MakeFull(root string, x Extent) error {
 func (m *maker) sameFile(names int) {
 	m.dir("names", 0o755)
 	m.file("names/00000", "one file of many names\n", 0o640)
+	m.do("symlink", os.Symlink("nowhere", m.path("names/link")))
+	m.do("link", os.Link(m.path("names/link"), m.path("names/link-again")))
 	for i := 1; i < names; i++ {
 		m.do("link", os.Link(m.path("names/00000"), m.path(fmt.Sprintf("names/%05d", i))))
 	}
@@ -184,6 +187,18 @@ func (m *maker) farHoles(size int64) {
 		}
 		m.do(name, errors.Join(err, f.Close()))
 	}
+}
+
+// smallHole makes a file with a hole of one block, and attributes that need a block.
+func (m *maker) smallHole() {
+	m.file("small-hole", "", 0o644)
+	f, err := os.OpenFile(m.path("small-hole"), os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt(bytes.Repeat([]byte{'x'}, 4096), 4096)
+		err = errors.Join(err, f.Close())
+	}
+	m.do("small-hole", err)
+	m.set("small-hole", "user.block", bytes.Repeat([]byte{'b'}, 1000))
 }
 
 // farTimes are the first and the last moments that ext4 knows, and fractions before 1970.

@@ -57,7 +57,7 @@ func TestMakeFull(t *testing.T) {
 		count[top]++
 		longest[top] = max(longest[top], len(p))
 	}
-	for top, want := range map[string]int{"names": Small.Names + 1, "crowd": Small.Entries + 1, "deep": Small.Depth + 4, DeepLong: Small.Depth + 4} {
+	for top, want := range map[string]int{"names": Small.Names + 3, "crowd": Small.Entries + 1, "deep": Small.Depth + 4, DeepLong: Small.Depth + 4} {
 		if count[top] != want {
 			t.Errorf("%s has %d entries, want %d", top, count[top], want)
 		}
@@ -68,7 +68,7 @@ func TestMakeFull(t *testing.T) {
 	if g := tree["names/00299"]; g == nil || g.Group != "names/00000" {
 		t.Errorf("names/00299 is %+v, want one of many names", g)
 	}
-	for p, want := range map[string]string{SparseFar: "0-8192,10737430528-10737438720,21474828288-21474836480", "hole-at-end": "0-8192", Unread: "0-1048576"} {
+	for p, want := range map[string]string{SparseFar: "0-8192,536883200-536891392,1073733632-1073741824", "hole-at-end": "0-8192", Unread: "0-1048576", "small-hole": "4096-8192"} {
 		if got := tree[p].Data; got != want {
 			t.Errorf("%s has data at %s, want %s", p, got, want)
 		}
