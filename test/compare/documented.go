@@ -24,9 +24,6 @@ const Bareos = "Bareos"
 // learns to carry loses its line here: a kind that does not occur, although there are
 // entries that have what it is about, fails `make fidelity`.
 var Kinds = []Kind{
-	{"nanoseconds", "the daemons' record of a file has whole seconds", "", func(e *Entry) bool { return e.Nanos != 0 }, only(Nanos)},
-	{"inode flags", "no daemon asks a plugin for them", "", func(e *Entry) bool { return e.Flags != 0 }, only(Flags)},
-	{"project ids", "no daemon asks a plugin for them", "", func(e *Entry) bool { return e.Project != 0 }, only(Project)},
 	{"sockets", "the daemons leave them out; a program makes its own anew", "", is("socket"), lost(func(d Difference) bool { return d.Type == "socket" })},
 	{"holes of one block", "a file whose attributes have a block of their own takes as much room as its length; it is not seen to have holes", "", smallHole, func(d Difference) bool { return d.What == Holes && d.entry != nil && smallHole(d.entry) }},
 	{"long paths", "a daemon's message holds the name with all that is sent of the file; the job names what it leaves out", "", deep, lost(func(d Difference) bool { return len(d.Path) > longest })},
