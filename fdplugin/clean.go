@@ -159,6 +159,12 @@ func (j *Job) undo(s undo.Step) error {
 
 func (j *Job) cleaner() Cleaner {
 	c := Cleaner{Node: j.Node, Log: j.Log, LetStart: true, toolWait: j.toolWait}
+	c.stayed = func(uuid string) {
+		if j.stayed == nil {
+			j.stayed = map[string]bool{}
+		}
+		j.stayed[uuid] = true
+	}
 	if j.backup != nil {
 		c.own = j.backup.opts.mean
 		c.merged = func(d time.Duration) { j.backup.merge += d }

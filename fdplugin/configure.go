@@ -64,7 +64,7 @@ func (c *newContainer) configure() error {
 			return err
 		}
 		c.job.Log.Warnf("ve.conf of container %s: as it was recorded it is in %s; restore_trust_config=yes keeps what a configuration may say that is trusted",
-			c.title(), filepath.Join(c.private, asideFolder, "ve.conf"))
+			c.title(), filepath.Join(c.home(), asideFolder, "ve.conf"))
 	}
 	c.template(conf)
 	if conf == string(recorded) && !missing {
@@ -81,9 +81,9 @@ func (c *newContainer) target() (veconf.Target, error) {
 	}
 	n := 0
 	t := veconf.Target{
-		UUID: c.id.uuid, CTID: c.id.ctid, Name: c.id.name, Private: c.private, Root: c.root,
+		UUID: c.id.uuid, CTID: c.id.ctid, Name: c.id.name, Private: c.home(), Root: c.root,
 		WasCTID: c.m.CTID, WasPrivate: c.m.Private, WasRoot: c.m.Root,
-		Copy: c.id.copied, Addresses: c.addresses(), Trust: c.opts.Anywhere.Trust,
+		Copy: c.id.copied, Addresses: c.addresses(), Trust: c.opts.Anywhere.Trust, Present: c.presentConfig(),
 		// The first three bytes are Virtuozzo's (VZ_OUI in lib/veth.h of libvzctl).
 		MAC: func() string {
 			n++

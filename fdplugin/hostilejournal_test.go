@@ -46,6 +46,11 @@ func TestHostileSteps(t *testing.T) {
 		"a lock's odd mark":      {Do: undo.LockedContainer, Dir: n.path("x.lck"), Mark: "../precious"},
 		"no control group":       {Do: undo.Frozen, Dir: n.path("empty")},
 		"a snapshot of a path":   {Do: undo.MadeSnapshot, Descriptor: descriptor, Snapshot: oldID, Container: "../../x"},
+		"no replaced area":       {Do: undo.Replaced, Dir: n.path("precious"), Container: webID, Mark: oldID, State: "running"},
+		"of no container":        {Do: undo.Replaced, Dir: n.path("private/" + webID), Container: "../x", Mark: oldID, State: "running"},
+		"a mark that is a path":  {Do: undo.Replaced, Dir: n.path("private/" + webID), Container: webID, Mark: "/../../precious", State: "running"},
+		"no mark":                {Do: undo.Replaced, Dir: n.path("private/" + webID), Container: webID, State: "running"},
+		"an odd state":           {Do: undo.Replaced, Dir: n.path("private/" + webID), Container: webID, Mark: oldID, State: "mounted"},
 		"of a later release":     {Do: "format", Dir: n.path("empty")},
 	} {
 		j, log := n.job(t, bareos)

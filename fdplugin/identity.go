@@ -44,6 +44,15 @@ func (c *newContainer) identify() error {
 	return nil
 }
 
+// itself refuses to replace a container by one that is to be another.
+func (c *newContainer) itself() error {
+	if c.opts.Replace && c.id.copied {
+		return fmt.Errorf("replace_ct=yes is for container %s (%s), which was saved, and restore_uuid=%s makes another one beside it: leave one of both out; nothing was touched",
+			c.m.title(), c.m.UUID, c.opts.Anywhere.UUID)
+	}
+	return nil
+}
+
 // title is what the new container is called in messages.
 func (c *newContainer) title() string {
 	return prlctl.Container{UUID: c.id.uuid, Name: c.id.name}.Title()
@@ -71,6 +80,10 @@ func (c *newContainer) taken(other prlctl.Container) error {
 	id := other.UUID == c.id.uuid || other.Is(c.id.ctid)
 	name := c.id.name != "" && other.Name == c.id.name
 	var with []string
+	replace := ""
+	if other.UUID == c.id.uuid && !c.id.copied {
+		replace = ", roll it back with replace_ct=yes"
+	}
 	if id {
 		with = append(with, "restore_uuid=new")
 	}
@@ -80,8 +93,8 @@ func (c *newContainer) taken(other prlctl.Container) error {
 	if with == nil {
 		return nil
 	}
-	return fmt.Errorf("this node has container %q (%s), which is %s: nothing was touched; remove or rename it first, or restore beside it with %s",
-		other.Name, other.UUID, other.State, strings.Join(with, ":"))
+	return fmt.Errorf("this node has container %q (%s), which is %s: nothing was touched; remove or rename it first%s, or restore beside it with %s",
+		other.Name, other.UUID, other.State, replace, strings.Join(with, ":"))
 }
 
 // privateArea returns where the private area is to be made.
@@ -102,6 +115,14 @@ func (c *newContainer) privateArea() (string, error) {
 		return "", fmt.Errorf("restore_private=%s: %w; nothing was touched", text.Name(c.opts.Anywhere.Dir), err)
 	}
 	return filepath.Join(dir, c.id.ctid), nil
+}
+
+// home is where the private area is when the container is complete.
+func (c *newContainer) home() string {
+	if c.old != nil {
+		return c.old.home
+	}
+	return c.private
 }
 
 // system is where no private area is made, whoever asks for it.
@@ -147,7 +168,8 @@ func (n Node) areaDir(dir, usual, roots string) (string, error) {
 		return "", err
 	}
 	for _, e := range entries {
-		if e.Name() != "lost+found" && !prlctl.ValidCTID(e.Name()) {
+		// Beside a private area may be one that is to take its place.
+		if id, _, _ := strings.Cut(e.Name(), ownPrefix); e.Name() != "lost+found" && !prlctl.ValidCTID(id) {
 			return "", fmt.Errorf("holds more than private areas, such as %s: make a directory for them", text.Name(e.Name()))
 		}
 	}

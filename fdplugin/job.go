@@ -41,6 +41,8 @@ type Registry interface {
 	HasTemplate(name string) (bool, error)
 	Register(ctx context.Context, private string) error
 	Start(ctx context.Context, uuid string) error
+	Stop(ctx context.Context, uuid string) error
+	Unregister(ctx context.Context, uuid string) error
 }
 
 // Snapshots makes disks readable as they were; ploop.Client is one.
@@ -141,6 +143,8 @@ type Job struct {
 	progress Progress
 	// objects are the manifests that came as restore objects, by UUID.
 	objects map[string]*manifest
+	// stayed are containers that a restore has replaced although it has failed.
+	stayed map[string]bool
 
 	// mu guards what follows against the watch over the free space.
 	mu      sync.Mutex

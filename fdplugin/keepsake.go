@@ -92,12 +92,12 @@ func writeCopy(path string, data []byte) error {
 	return err
 }
 
-// syncRegistered writes to disk what prlctl register has changed, in /etc and in the
-// private area.
+// syncRegistered writes to disk what prlctl register or unregister has changed, in /etc
+// and in the private area, which may have been moved away since.
 func (n Node) syncRegistered(warn func(string, ...any), private string) {
-	for _, dir := range []string{n.Scripts, private} {
+	for _, dir := range []string{n.Scripts, filepath.Dir(private)} {
 		if err := syncFileSystem(dir); err != nil {
-			warn("what prlctl register has changed is not on disk for certain: %v", err)
+			warn("what prlctl has changed is not on disk for certain: %v", err)
 		}
 	}
 }

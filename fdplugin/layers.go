@@ -76,8 +76,8 @@ func (l *layers) effective(cmd string, ph phase) (Options, string, error) {
 		return Options{}, "", err
 	}
 	if ph == restorePhase {
-		// It has come with what it says is to be trusted.
-		set = slices.DeleteFunc(set, func(s setting) bool { return s.key == "restore_trust_config" })
+		// It has come with what it says is to be trusted, and to destroy what is here.
+		set = slices.DeleteFunc(set, func(s setting) bool { return s.key == "restore_trust_config" || s.key == "replace_ct" })
 	}
 	levels = append(levels, set)
 	if levels, err = withFiles(levels, ph); err != nil {

@@ -54,6 +54,8 @@ type fakeNode struct {
 	trees  map[string]string // content of disks by descriptor
 	// what a restore has done, in words.
 	registered, started []string
+	// owners: register and unregister write and remove the file .owner.
+	owners bool
 	// users and repair are what is found on disks that are not safe.
 	users  func() []string
 	repair func(descriptor string) error
@@ -298,22 +300,6 @@ func (n *fakeNode) UnmountWritable(ctx context.Context, descriptor, dir string) 
 	})
 }
 
-func (n *fakeNode) Openers(ctx context.Context, descriptor string) ([]string, error) {
-	var open []string
-	err := n.call(ctx, "openers", func() error {
-		for at, d := range n.mounts {
-			if d == descriptor {
-				open = append(open, "device of "+at)
-			}
-		}
-		return nil
-	})
-	if n.users != nil {
-		open = append(open, n.users()...)
-	}
-	return open, err
-}
-
 func (n *fakeNode) Areas() (string, error) { return n.path("private/*"), nil }
 
 func (n *fakeNode) PrivateFor(ctid string) (string, error) {
@@ -348,6 +334,16 @@ func (n *fakeNode) Register(ctx context.Context, private string) error {
 		if err != nil {
 			return err
 		}
+		for _, k := range n.list {
+			if k.UUID == conf.Get("UUID") {
+				return errors.New("it is registered already")
+			}
+		}
+		if n.owners {
+			if err := os.WriteFile(filepath.Join(private, ownerName), []byte("node1\n"), 0o644); err != nil {
+				return err
+			}
+		}
 		n.registered = append(n.registered, private)
 		n.list = append(n.list, prlctl.Container{UUID: conf.Get("UUID"), CTID: filepath.Base(private), Name: conf.Get("NAME"), State: "stopped"})
 		return nil
@@ -355,7 +351,13 @@ func (n *fakeNode) Register(ctx context.Context, private string) error {
 }
 
 func (n *fakeNode) Start(ctx context.Context, uuid string) error {
-	return n.call(ctx, "start", func() error { n.started = append(n.started, uuid); return nil })
+	return n.call(ctx, "start", func() error {
+		n.started = append(n.started, uuid)
+		if k := n.web(); k != nil {
+			k.State = "running"
+		}
+		return nil
+	})
 }
 
 // group is the control group of the container called web.

@@ -42,6 +42,8 @@ type Options struct {
 	Directory string
 	// DiskSize is that of the root disk to be made, in bytes; 0: as recorded.
 	DiskSize uint64
+	// Replace the container that restore=ct makes, if it is there.
+	Replace bool
 	// Start the container after it was restored.
 	Start bool
 	// Anywhere is for a container that is not to be what, or where, it was.
@@ -218,6 +220,11 @@ func commonOptions() []option {
 				}
 				return err
 			},
+		},
+		{
+			key: "replace_ct", valid: "yes or no", def: "no",
+			help: "Whether restore=ct replaces the container if it is there, to roll it back. Does not count in a FileSet, which comes with the backup. See [below](#roll-a-container-back).",
+			set:  func(o *Options, v string) (err error) { o.Replace, err = parseBool(v); return err },
 		},
 		{
 			key: "start", valid: "yes or no", def: "no",

@@ -137,6 +137,12 @@ var judged = map[string]struct {
 		},
 		map[string]string{"": "is no size", "63M": "smaller than 64 MiB", "0": "is no size", "10X": "is no size", "1.5T": "is no size", "9999999999T": "is no size"},
 	},
+	"replace_ct": {
+		map[string]func(Options) bool{
+			"yes": func(o Options) bool { return o.Replace }, "no": func(o Options) bool { return !o.Replace },
+		},
+		map[string]string{"": "neither yes nor no", "force": "neither yes nor no"},
+	},
 	"start": {
 		map[string]func(Options) bool{
 			"yes": func(o Options) bool { return o.Start }, "No": func(o Options) bool { return !o.Start }, "on": func(o Options) bool { return o.Start },
@@ -233,6 +239,14 @@ func TestTrustIsNotRecorded(t *testing.T) {
 		if o, _, err := l.effective(tt.cmd, restorePhase); err != nil || o.Anywhere.Trust != tt.want {
 			t.Errorf("%s after %s: trusted %v, %v, want %v", tt.cmd, tt.typed, o.Anywhere.Trust, err, tt.want)
 		}
+		l = new(layers)
+		cmd, typed := strings.ReplaceAll(tt.cmd, "restore_trust_config", "replace_ct"), strings.ReplaceAll(tt.typed, "restore_trust_config", "replace_ct")
+		if tt.typed != "" {
+			l.add(typed)
+		}
+		if o, _, err := l.effective(cmd, restorePhase); err != nil || o.Replace != tt.want {
+			t.Errorf("%s after %s: replaces %v, %v, want %v", cmd, typed, o.Replace, err, tt.want)
+		}
 	}
 	l := new(layers)
 	l.add("vz7ct:restore_trust_config=maybe")
@@ -243,7 +257,7 @@ func TestTrustIsNotRecorded(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	o := defaults()
-	if !o.BlockCompact || o.Restore != RestoreContainer || !o.MinFree.Default || o.Start || o.LockWait != 0 || o.DiskSize != 0 {
+	if !o.BlockCompact || o.Restore != RestoreContainer || !o.MinFree.Default || o.Start || o.Replace || o.LockWait != 0 || o.DiskSize != 0 {
 		t.Errorf("defaults = %+v", o)
 	}
 }

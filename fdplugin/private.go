@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
@@ -31,7 +32,7 @@ func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
 	if err != nil {
 		return err
 	}
-	if known {
+	if known && !strings.HasSuffix(s.Dir, newSuffix+s.Mark) { // there, none is registered
 		return c.handOver(s)
 	}
 	mark, err := regular.ReadFile(filepath.Join(s.Dir, markName), 4096)
@@ -66,6 +67,12 @@ func (c Cleaner) handOver(s undo.Step) error {
 	// Who has registered it may have died before that was on disk.
 	c.Node.syncRegistered(c.Log.Warnf, s.Dir)
 	return errors.Join(os.Remove(path), syncDir(s.Dir))
+}
+
+// unmark makes the private area of a restored container, which is registered and has its
+// action scripts, one like any other.
+func unmark(dir string) error {
+	return errors.Join(os.RemoveAll(filepath.Join(dir, ownFolder)), os.Remove(filepath.Join(dir, markName)), syncDir(dir))
 }
 
 func exists(path string) bool {

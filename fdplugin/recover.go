@@ -44,6 +44,8 @@ type Cleaner struct {
 	alone bool
 	// merged, if set, is told how long a merge has taken.
 	merged func(time.Duration)
+	// stayed, if set, is told of a container that a replacement has come to after all.
+	stayed func(uuid string)
 	// toolWait is how long a tool is awaited, 0 as long as without the option.
 	toolWait time.Duration
 }
@@ -59,6 +61,8 @@ func DescribeStep(s undo.Step) string {
 		return "mount of " + s.Descriptor + " at " + s.Dir
 	case undo.MadeTree:
 		return "private area " + s.Dir + " of an incomplete restore"
+	case undo.Replaced:
+		return "replacement of container " + s.Container + " in " + s.Dir
 	case undo.MadeLink:
 		return "lock file " + s.Dir
 	case undo.LockedContainer:
@@ -90,6 +94,8 @@ func (c Cleaner) undo(ctx context.Context, s undo.Step) error {
 		return c.merge(ctx, s)
 	case undo.MadeTree:
 		return c.removePrivate(ctx, s)
+	case undo.Replaced:
+		return c.putBack(ctx, s)
 	case undo.MadeLink:
 		if _, err := lock.RemoveDead(s.Dir); err != nil {
 			return err
@@ -147,6 +153,13 @@ func (c Cleaner) known(s undo.Step) error {
 	case undo.MadeTree:
 		if s.Dir == "" {
 			return errors.New("it names no private area")
+		}
+	case undo.Replaced:
+		// Names beside the area are made of it.
+		id, ok := prlctl.ParseUUID(s.Container)
+		mark, marked := prlctl.ParseUUID(s.Mark)
+		if !ok || id != s.Container || !marked || mark != s.Mark || !prlctl.ValidCTID(filepath.Base(s.Dir)) || canBeReplaced(prlctl.Container{State: s.State}) != nil {
+			return fmt.Errorf("%q of container %q with mark %q in state %q is no replacement", s.Dir, s.Container, s.Mark, s.State)
 		}
 	case undo.LockedContainer:
 		// What is beside the lock is called by both.
@@ -241,6 +254,10 @@ func byHand(steps []undo.Step) string {
 			cmds = append(cmds, "ploop snapshot-delete -u {"+text.Shell(s.Snapshot)+"} "+text.Shell(s.Descriptor))
 		case undo.MadeTree:
 			cmds = append(cmds, fmt.Sprintf("rm -rf %s (only if %[1]s/%s is there and no node has container %s)", text.Shell(s.Dir), markName, text.Name(s.Container)))
+		case undo.Replaced:
+			at := swapOf(s.Dir, s.Mark)
+			cmds = append(cmds, fmt.Sprintf("mv %s %s (only if it is there and %[1]s/%[3]s too); mv %[4]s %[1]s (only if it is there); prlctl register %[1]s --preserve-uuid (only if prlctl list -a has no container %[5]s)",
+				text.Shell(at.home), text.Shell(at.made), markName, text.Shell(at.aside), text.Name(s.Container)))
 		case undo.MadeLink:
 			cmds = append(cmds, "rm "+text.Shell(s.Dir))
 		case undo.LockedContainer:

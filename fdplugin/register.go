@@ -5,8 +5,6 @@ package fdplugin
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/bareos-contrib/vz7ct/internal/text"
@@ -27,32 +25,40 @@ func (c *newContainer) finish() error {
 		dirs[d.dir] = true
 	}
 	if err := j.unmountRestored(dirs); err != nil {
-		return fmt.Errorf("restored container %s: %w", c.m.title(), err)
+		return fmt.Errorf("restored container %s: %w", c.title(), err)
 	}
 	if err := c.configure(); err != nil {
-		return fmt.Errorf("configuration of restored container %s: %w", c.m.title(), err)
+		return fmt.Errorf("configuration of restored container %s: %w", c.title(), err)
 	}
 	scripts, err := c.scripts()
 	if err != nil {
-		return fmt.Errorf("action scripts of restored container %s: %w", c.m.title(), err)
+		return fmt.Errorf("action scripts of restored container %s: %w", c.title(), err)
 	}
-	if err := c.register(); err != nil {
-		return fmt.Errorf("register restored container %s: %w", c.m.title(), err)
+	made := c.private
+	if c.old != nil {
+		if err := c.replace(scripts); err != nil {
+			return fmt.Errorf("replace container %s: %w", c.title(), err)
+		}
+	} else if err := c.register(); err != nil {
+		return fmt.Errorf("register restored container %s: %w", c.title(), err)
 	}
 	c.registered = true
-	c.install(scripts)
-	// Last, so that the scripts are there still if this comes to a bad end.
-	if err := os.RemoveAll(filepath.Join(c.private, ownFolder)); err != nil {
-		j.Log.Warnf("private area of restored container %s: %v", c.m.title(), err)
+	if c.old == nil {
+		c.install(scripts)
 	}
-	// A power cut must not bring back what the journal has forgotten.
-	if err := syncDir(c.private); err != nil {
-		j.Log.Warnf("private area of restored container %s: %v", c.m.title(), err)
+	// Last, so that the scripts are there still if this comes to a bad end, and on disk: a
+	// power cut must not bring back what the journal has forgotten.
+	if err := unmark(c.private); err != nil {
+		j.Log.Warnf("private area of restored container %s: %v", c.title(), err)
 	}
-	if err := j.journal.Forget(func(s undo.Step) bool { return s.Do == undo.MadeTree && s.Dir == c.private }); err != nil {
+	if err := j.journal.Forget(func(s undo.Step) bool { return s.Do == undo.MadeTree && s.Dir == made }); err != nil {
 		return err
 	}
 	j.Log.Infof("container %s (%s) restored and registered in %s", c.title(), c.id.uuid, text.Duration(time.Since(c.started)))
+	if c.old != nil {
+		c.settleReplacement()
+		return nil // it runs already, if it is to
+	}
 	if !c.opts.Start {
 		return nil
 	}
@@ -75,9 +81,6 @@ func (c *newContainer) register() error {
 	}
 	// A power cut must not leave an area without its mark that is not registered.
 	c.job.Node.syncRegistered(c.job.Log.Warnf, c.private)
-	if err := os.Remove(filepath.Join(c.private, markName)); err != nil {
-		c.job.Log.Warnf("private area of restored container %s: %v", c.m.title(), err)
-	}
 	return nil
 }
 

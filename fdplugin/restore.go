@@ -405,7 +405,7 @@ func (j *Job) endRestore() {
 	all := j.takeBack()
 	for _, c := range r.containers {
 		switch {
-		case c.registered:
+		case c.registered, j.stayed[c.id.uuid]:
 		case all:
 			j.Log.Warnf("the restore of container %s (%s) was not completed: what was made of it is removed, and it can be run again", c.m.title(), c.m.UUID)
 		default:

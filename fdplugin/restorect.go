@@ -31,6 +31,8 @@ type newContainer struct {
 	private string   // its private area there
 	root    string   // where it is mounted
 	mark    string   // content of the file that says so
+	// old is the container that this one is to replace, nil for none.
+	old     *oldContainer
 	area    *restore.Tree
 	disks   []*newDisk // those with the longest catalogue prefix first
 	started time.Time
@@ -131,7 +133,7 @@ func (c *newContainer) wanted() error {
 	if c.opts.Name != "" && c.opts.Name != c.m.Name {
 		return fmt.Errorf("name=%s is asked for, but the backup is of container %s (%s)", text.Name(c.opts.Name), c.m.title(), c.m.UUID)
 	}
-	return nil
+	return c.itself()
 }
 
 // free checks that nothing on this node is in the way.
@@ -142,15 +144,26 @@ func (c *newContainer) free() error {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	for _, other := range list {
-		if err := c.taken(other); err != nil {
+		if c.opts.Replace && other.UUID == c.id.uuid {
+			err = c.replaces(other)
+		} else {
+			err = c.taken(other)
+		}
+		if err != nil {
 			return err
 		}
 	}
-	if c.private, err = c.privateArea(); err != nil {
+	if c.old == nil {
+		c.private, err = c.privateArea()
+	}
+	if err != nil {
 		return err
 	}
 	if c.root, err = node.Registry.RootFor(c.id.ctid); err != nil {
 		return err
+	}
+	if c.old != nil {
+		return nil // what lies in these places is the old one's
 	}
 	for _, p := range []string{c.private, c.root} {
 		switch names, err := os.ReadDir(p); {
@@ -201,41 +214,13 @@ func (c *newContainer) fits() error {
 	return nil
 }
 
-// encrypt decides whether a disk is encrypted. One that was is not restored in clear
-// unless somebody has said so.
-func (c *newContainer) encrypt(d *newDisk) error {
-	switch key := c.opts.Anywhere.Encryption; {
-	case d.KeyID == "":
-	case key == "":
-		return fmt.Errorf("disk %s was encrypted with key %s: say with encryption=<key id> by which key the new one is to be, or with encryption=none that it is to be in clear; nothing was touched",
-			text.Name(d.Mount), text.Name(d.KeyID))
-	case key == inClear:
-		c.job.Log.Warnf("disk %s was encrypted with key %s; it is restored in clear, as encryption=none says", text.Name(d.Mount), text.Name(d.KeyID))
-	default:
-		d.key = key
-	}
-	return nil
-}
-
-// encrypted checks that a disk is as it was asked for, whatever ploop says.
-func (d *newDisk) encrypted(descriptor string) error {
-	if d.key == "" {
-		return nil
-	}
-	now, err := ploop.Read(descriptor)
-	if err == nil && now.KeyID != d.key {
-		err = fmt.Errorf("its descriptor names key %q", now.KeyID)
-	}
-	if err != nil {
-		return fmt.Errorf("new disk %s is not encrypted with key %s although ploop has made it: %w", text.Name(d.Mount), d.key, err)
-	}
-	return nil
-}
-
 // makePrivate makes the private area.
 func (c *newContainer) makePrivate() error {
 	var err error
-	if c.mark, err = newUUID(); err != nil {
+	if c.mark == "" {
+		c.mark, err = newUUID()
+	}
+	if err != nil {
 		return err
 	}
 	if err := c.job.journal.Intend(undo.Step{Do: undo.MadeTree, Dir: c.private, Container: c.id.uuid, Mark: c.mark}); err != nil {

@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
+	"github.com/bareos-contrib/vz7ct/ploop"
 	"github.com/bareos-contrib/vz7ct/restore"
 )
 
@@ -56,4 +58,37 @@ func (j *Job) unmountRestored(dirs map[string]bool) error {
 	return j.journal.UndoOnly(func(s undo.Step) bool {
 		return (s.Do == undo.Mounted || s.Do == undo.MadeDir) && dirs[s.Dir]
 	}, j.undo)
+}
+
+// encrypt decides whether a disk is encrypted. One that was is not restored in clear
+// unless somebody has said so. One that is rolled back keeps the key that it has.
+func (c *newContainer) encrypt(d *newDisk) error {
+	switch key := c.opts.Anywhere.Encryption; {
+	case d.KeyID == "":
+	case key == "" && c.old.hasKey(d):
+		d.key = d.KeyID
+	case key == "":
+		return fmt.Errorf("disk %s was encrypted with key %s: say with encryption=<key id> by which key the new one is to be, or with encryption=none that it is to be in clear; nothing was touched",
+			text.Name(d.Mount), text.Name(d.KeyID))
+	case key == inClear:
+		c.job.Log.Warnf("disk %s was encrypted with key %s; it is restored in clear, as encryption=none says", text.Name(d.Mount), text.Name(d.KeyID))
+	default:
+		d.key = key
+	}
+	return nil
+}
+
+// encrypted checks that a disk is as it was asked for, whatever ploop says.
+func (d *newDisk) encrypted(descriptor string) error {
+	if d.key == "" {
+		return nil
+	}
+	now, err := ploop.Read(descriptor)
+	if err == nil && now.KeyID != d.key {
+		err = fmt.Errorf("its descriptor names key %q", now.KeyID)
+	}
+	if err != nil {
+		return fmt.Errorf("new disk %s is not encrypted with key %s although ploop has made it: %w", text.Name(d.Mount), d.key, err)
+	}
+	return nil
 }

@@ -23,8 +23,9 @@ import (
 
 // The states that prlctl calls so.
 const (
-	stateRunning = "running"
-	stateStopped = "stopped"
+	stateRunning   = "running"
+	stateStopped   = "stopped"
+	stateSuspended = "suspended"
 )
 
 // canBeWritten refuses a container whose disks must not be changed in its state.
@@ -33,7 +34,7 @@ func canBeWritten(c prlctl.Container) error {
 	switch c.State {
 	case stateRunning, stateStopped:
 		return nil
-	case "suspended":
+	case stateSuspended:
 		why = "what its programs remember of its disks would be wrong: prlctl resume or stop it first"
 	case "mounted":
 		why = "somebody has mounted its disks (prlctl mount, pcompact): prlctl umount or start it first"

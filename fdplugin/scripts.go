@@ -38,34 +38,47 @@ func (c *newContainer) hold(path string) string {
 // scripts reads the action scripts that were put aside in the private area, and returns
 // those that are to be installed, by the names that this node knows them by.
 func (c *newContainer) scripts() (map[string]script, error) {
-	if err := c.distrust(heldScripts, filepath.Join(c.private, areaScripts), func(name string) string { return name }); err != nil {
+	if err := c.distrust(heldScripts, filepath.Join(c.home(), areaScripts), func(name string) string { return name }); err != nil {
 		return nil, err
 	}
 	// They are called after the container, which may have another CTID by now.
 	named := func(name string) string {
-		rest, ok := strings.CutPrefix(name, c.m.CTID+".")
-		if !ok || rest == "conf" || strings.HasSuffix(rest, ".conf") {
+		rest, ok := scriptOf(name, c.m.CTID)
+		if !ok {
 			c.job.Log.Warnf("not restored: %s is no action script", text.Name(name))
 			return ""
 		}
 		return c.id.ctid + "." + rest
 	}
 	if !c.opts.Anywhere.Trust {
-		return nil, c.distrust(scriptFolder, c.job.Node.Scripts, named)
+		if err := c.distrust(scriptFolder, c.job.Node.Scripts, named); err != nil {
+			return nil, err
+		}
+		return nil, os.RemoveAll(filepath.Join(c.private, ownFolder)) // whoever finds it would take them for scripts to be put in place
 	}
 	found := map[string]script{}
 	return found, c.eachScript(scriptFolder, named, func(name string, s script) error { found[name] = s; return nil })
 }
 
-// distrust puts the scripts of a folder aside and says where they would belong.
+// scriptOf returns what of the name of an action script is behind the container's id.
+func scriptOf(name, ctid string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(name, ctid+".")
+	return rest, ok && rest != "conf" && !strings.HasSuffix(rest, ".conf")
+}
+
+// distrust puts the scripts of a folder aside and says where they would belong. One that
+// is there as it was saved stays.
 func (c *newContainer) distrust(folder, home string, named func(string) string) error {
 	return c.eachScript(folder, named, func(name string, s script) error {
+		if present(filepath.Join(home, name), s) {
+			return c.keep(folder, name, s)
+		}
 		at := filepath.Join(filepath.Base(folder), name)
 		if err := c.putAside(at, s.data); err != nil {
 			return err
 		}
 		c.job.Log.Warnf("action script %s is not restored, since this node would run it as root: it is in %s, with mode %04o in the backup; if it is good, move it to %s, or restore with restore_trust_config=yes",
-			text.Name(name), text.Shell(filepath.Join(c.private, asideFolder, at)), s.mode, text.Shell(filepath.Join(home, name)))
+			text.Name(name), text.Shell(filepath.Join(c.home(), asideFolder, at)), s.mode, text.Shell(filepath.Join(home, name)))
 		return nil
 	})
 }

@@ -275,6 +275,19 @@ func (c Client) Start(ctx context.Context, uuid string) error {
 	return err
 }
 
+// Stop stops the container.
+func (c Client) Stop(ctx context.Context, uuid string) error {
+	_, err := c.run(ctx, true, "stop", uuid)
+	return err
+}
+
+// Unregister makes the node forget the container, which does not run. Its private area
+// stays as it is.
+func (c Client) Unregister(ctx context.Context, uuid string) error {
+	_, err := c.run(ctx, true, "unregister", uuid)
+	return err
+}
+
 // Owns reports whether this node is the one that private, a container's private
 // area, is registered on, as libvzctl decides it (vzctl2_check_owner): the file
 // .owner has the node's SERVER_UUID of vz.conf, or its host name; without the file

@@ -178,7 +178,9 @@ func TestCalls(t *testing.T) {
 	_, _ = c.List(context.Background())
 	_ = c.Register(context.Background(), "/vz/private/"+id)
 	_ = c.Start(context.Background(), id)
-	want := []string{"list -a --vmtype ct -o uuid,envid,name,status -j", "register /vz/private/" + id + " --preserve-uuid", "start " + id}
+	_ = c.Stop(context.Background(), id)
+	_ = c.Unregister(context.Background(), id)
+	want := []string{"list -a --vmtype ct -o uuid,envid,name,status -j", "register /vz/private/" + id + " --preserve-uuid", "start " + id, "stop " + id, "unregister " + id}
 	if !reflect.DeepEqual(f.calls, want) {
 		t.Errorf("calls = %q, want %q", f.calls, want)
 	}

@@ -98,6 +98,9 @@ func (n *fakeNode) UnmountWritable(_ context.Context, _, dir string) error {
 	return n.call("unmount", dir)
 }
 
+func (n *fakeNode) Stop(context.Context, string) error       { return errUnasked }
+func (n *fakeNode) Unregister(context.Context, string) error { return errUnasked }
+
 func (n *fakeNode) path(name string) string    { return filepath.Join(n.dir, name) }
 func (n *fakeNode) private(uuid string) string { return n.path("private/" + uuid) }
 func (n *fakeNode) descriptor(disk string) string {

@@ -39,6 +39,9 @@ const (
 	// MadeTree made the directory Dir and all that is below it, to become the
 	// private area of Container.
 	MadeTree Kind = "tree"
+	// Replaced is all by which a new private area, made beside Dir, takes the place of
+	// that of Container, which was in State; Mark is in the names meanwhile.
+	Replaced Kind = "replace"
 	// MadeLink made the lock file Dir, as the Python lockfile module does.
 	MadeLink Kind = "lockfile"
 	// LockedContainer made Virtuozzo's lock file Dir of Container, with Mark in it.
@@ -59,6 +62,8 @@ type Step struct {
 	Container  string `json:"container,omitempty"`
 	// Owner is what .owner said of the container when the step was taken.
 	Owner string `json:"owner,omitempty"`
+	// State is that of the container when the step was taken, in prlctl's word.
+	State string `json:"state,omitempty"`
 	// Mark is what a made tree or lock holds as a sign that it is still this job's.
 	Mark string `json:"mark,omitempty"`
 }

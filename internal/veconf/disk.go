@@ -69,6 +69,7 @@ func (j *judge) disks(s Setting) (Setting, bool) {
 
 func (j *judge) disk(entry string) (string, bool) {
 	all := fields(strings.Trim(entry, " \t"))
+	trust := j.Trust || j.present.hasPart("DISK", entry, ";")
 	id, external := "", false
 	for _, f := range all {
 		switch f.key {
@@ -86,7 +87,7 @@ func (j *judge) disk(entry string) (string, bool) {
 	}
 	switch {
 	case made != nil:
-	case external && j.Trust:
+	case external && trust:
 		return strings.Trim(entry, " \t"), true
 	case external:
 		j.warnf("DISK: %s is left out: it is a device of this node, or storage elsewhere, and not of the backup", shorten(entry))
@@ -119,14 +120,14 @@ func (j *judge) disk(entry string) (string, bool) {
 				continue
 			}
 		case "mnt_opts":
-			f.value = j.mountOptions(f.value)
+			f.value = j.mountOptions(f.value, trust)
 		case "uuid":
 			f.value = "{" + made.UUID + "}"
 		case "device", "storage_url":
 			j.warnf("DISK: %s is left out of disk {%s}, which is an image of the backup now", shorten(f.key+"="+f.value), made.UUID)
 			continue
 		default:
-			if (f.key != "" || f.value != "") && !j.Trust && (f.key != "enabled" && f.key != "autocompact" || !token.MatchString(f.value)) {
+			if (f.key != "" || f.value != "") && !trust && (f.key != "enabled" && f.key != "autocompact" || !token.MatchString(f.value)) {
 				j.warnf("DISK: %s is left out of disk {%s}: what it does on this node is not known", shorten(f.key+"="+f.value), made.UUID)
 				continue
 			}
@@ -141,8 +142,8 @@ func (j *judge) disk(entry string) (string, bool) {
 
 // mountOptions are written with commas, which divide fields, so there is one; libvzctl
 // hands it to the kernel that mounts the disk.
-func (j *judge) mountOptions(v string) string {
-	if j.Trust || mountOptions.MatchString(v) {
+func (j *judge) mountOptions(v string, trust bool) string {
+	if trust || mountOptions.MatchString(v) {
 		return v
 	}
 	j.warnf("DISK: mnt_opts=%s is left out: no such option is known to be harmless", shorten(v))

@@ -44,6 +44,7 @@ func (j *judge) cards(s Setting) (Setting, bool) {
 func (j *judge) card(entry string) string {
 	var now []field
 	named, six := false, false
+	trust := j.Trust || j.present.hasPart("NETIF", entry, ";")
 	for _, f := range fields(entry) {
 		if six && f.key != "" && f.value == "" && plainAddresses.MatchString(f.key) {
 			// The addresses of ip6, which stands last, have commas between them.
@@ -74,7 +75,7 @@ func (j *judge) card(entry string) string {
 		case "ifname":
 			named = true
 		}
-		if allowed := card[f.key]; !j.Trust && (allowed == nil || !allowed.MatchString(f.value)) {
+		if allowed := card[f.key]; !trust && (allowed == nil || !allowed.MatchString(f.value)) {
 			j.warnf("NETIF: %s is left out: no such value is known to be harmless", shorten(f.key+"="+f.value))
 			named = named && f.key != "ifname"
 			continue

@@ -33,6 +33,9 @@ type Target struct {
 	Addresses bool
 	// Trust keeps what reaches the node, and what is not known.
 	Trust bool
+	// Present is the configuration that the container has on the node, if it is rolled
+	// back: what that has, the recorded one may have, too.
+	Present string
 	// MAC returns a new hardware address.
 	MAC func() string
 }
@@ -60,6 +63,7 @@ type judge struct {
 	named map[string]bool // disks that DISK names
 	warn  []string
 	extra int
+	present
 }
 
 // Judge returns the configuration of the container that t describes, and what of the
@@ -68,7 +72,7 @@ func Judge(recorded string, t Target) (conf string, warnings []string, err error
 	if len(recorded) > maxConfig {
 		return "", nil, fmt.Errorf("ve.conf has %d bytes, %d are the limit", len(recorded), maxConfig)
 	}
-	j := &judge{Target: t, at: map[string]int{}, named: map[string]bool{}}
+	j := &judge{Target: t, at: map[string]int{}, named: map[string]bool{}, present: parsePresent(t.Present)}
 	for line := range strings.SplitSeq(strings.TrimSuffix(recorded, "\n"), "\n") {
 		j.line(line)
 	}
@@ -162,12 +166,13 @@ func (j *judge) setting(s Setting) (Setting, bool) {
 			}
 			return s, false
 		}
-		return s, j.Trust || j.matches(s, plainAddresses.MatchString(s.Value))
+		return s, j.Trust || j.present.has(s) || j.matches(s, plainAddresses.MatchString(s.Value))
 	}
+	has := j.present.has(s)
 	if kib := j.rootSize(); s.Key == "DISKSPACE" && kib > 0 {
 		s.Value = fmt.Sprintf("%d:%[1]d", kib)
 	}
-	if j.Trust {
+	if j.Trust || has {
 		return s, true
 	}
 	switch k {
@@ -178,15 +183,7 @@ func (j *judge) setting(s Setting) (Setting, bool) {
 	case figure:
 		return s, j.matches(s, plainFigure.MatchString(s.Value) && !strings.Contains(s.Value, ".."))
 	case reaches:
-		if s.Value == "" {
-			return s, true
-		}
-		what := gives[s.Key]
-		if what == "" {
-			what = "what is this node's"
-		}
-		j.warnf("%s is left out: it would give the container %s", quote(s), what)
-		return s, false
+		return j.reaching(s)
 	default:
 		j.warnf("%s is left out: what it does on this node is not known", quote(s))
 		return s, false
@@ -232,7 +229,7 @@ func (j *judge) own(s Setting) (Setting, bool) {
 		case now == j.Root:
 		case was == j.WasRoot && filepath.Base(was) == j.WasCTID:
 			s.Value = j.Root // it was in the usual place of another node, or of its own id
-		case j.Trust && !j.Copy && filepath.IsAbs(now):
+		case (j.Trust || j.present.has(s)) && !j.Copy && filepath.IsAbs(now):
 		default:
 			j.warnf("%s is left out: the container is mounted at %s", quote(s), text.Name(j.Root))
 			s.Value = j.Root
@@ -250,7 +247,7 @@ func expand(path, ctid string) string {
 func (j *judge) features(s Setting) (Setting, bool) {
 	var kept []string
 	for _, f := range strings.Fields(s.Value) {
-		if name, off := strings.CutSuffix(f, ":off"); off && plainFigure.MatchString(name) {
+		if name, off := strings.CutSuffix(f, ":off"); off && plainFigure.MatchString(name) || j.present.hasPart(s.Key, f, " ") {
 			kept = append(kept, f)
 		} else {
 			j.warnf("FEATURES: %s is left out: it reaches the kernel of this node", shorten(f))

@@ -303,9 +303,11 @@ func TestShellRunsNothing(t *testing.T) {
 		to := same()
 		to.Trust = trust
 		for _, recorded := range append(lines, strings.Join(lines, "\n")) {
-			conf, _, err := Judge(recorded, to)
-			if err != nil || source(conf) {
-				t.Errorf("trusted %v: %q runs, %v, from %q", trust, conf, err, recorded)
+			for _, to.Present = range []string{"", recorded} {
+				conf, _, err := Judge(recorded, to)
+				if err != nil || source(conf) {
+					t.Errorf("trusted %v: %q runs, %v, from %q", trust, conf, err, recorded)
+				}
 			}
 		}
 	}

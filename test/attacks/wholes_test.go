@@ -55,6 +55,8 @@ func (n newNode) HasTemplate(string) (bool, error)                { return true,
 func (newNode) Openers(context.Context, string) ([]string, error) { return nil, nil }
 func (newNode) Register(context.Context, string) error            { return nil }
 func (newNode) Start(context.Context, string) error               { return nil }
+func (newNode) Stop(context.Context, string) error                { return nil }
+func (newNode) Unregister(context.Context, string) error          { return nil }
 
 func (newNode) Init(_ context.Context, i ploop.New) error {
 	disk(filepath.Dir(i.Image))

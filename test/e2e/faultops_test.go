@@ -56,7 +56,7 @@ type operation struct {
 const lostFile = "/etc/hostname"
 
 // operations are a backup of the running container, its restore, and that of a file into
-// it while it runs and while it does not.
+// it while it runs and while it does not, and that over the running container.
 func operations() []operation {
 	nothing := func(*faults) {}
 	start := func(f *faults) { f.run("prlctl", "start", "web") }
@@ -120,6 +120,13 @@ func operations() []operation {
 			f.running()
 			f.nextBackup()
 		}, nothing, true},
+		{"replace", (*faults).markOld, begin(rig.Restore{Options: "restore=ct:replace_ct=yes"}), (*faults).startAgain, (*faults).oldOrNew, func(f *faults) {
+			f.running()
+			if f.isOld() {
+				f.Error("undisturbed, the container was not replaced")
+			}
+			f.newLedger()
+		}, true},
 	}
 }
 

@@ -178,6 +178,7 @@ for f in $(ls -A /vz/lock); do
 	[ -z "$mark" ] && ! kill -0 "$pid" || echo "container lock $f"
 done 2>/dev/null
 find /vz/private -maxdepth 3 -name '.vz7ct-*' -not -name .vz7ct-aside | sed 's/^/record /'
+find /vz/private -maxdepth 1 -name '*.vz7ct-*' | sed 's/^/area /'
 cd /var/lib/vz7ct || exit 0
 find . -mindepth 1 -not -type d -not -path './descriptors/*' | sed 's,^./journal/,journal &,; t; s,^./locks/,lock &,; t; s,^,state ,'
 `
