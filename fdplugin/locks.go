@@ -72,7 +72,7 @@ func (j *Job) lockAtRest(o Options, uuid, path string) error {
 	err := j.takeContainer(o, uuid, path, lock.VirtuozzoAtRest)
 	var unusable *lock.UnusableError
 	if errors.As(err, &unusable) {
-		return fmt.Errorf("Virtuozzo's lock of it cannot be taken, and without it somebody may start it meanwhile: %w; see LOCKDIR in /etc/vz/vz.conf", err)
+		return fmt.Errorf("no lock against prlctl and vzctl can be had, and without it somebody may start it meanwhile: %w; see LOCKDIR in /etc/vz/vz.conf", err)
 	}
 	return err
 }

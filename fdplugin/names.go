@@ -99,7 +99,7 @@ func savedName(how, name, where string) (place, error) {
 	}
 	p, ok := locate(bare)
 	if !ok || p.area == inLive {
-		return place{}, fmt.Errorf("%s: %s is no name of a container's backup: accepted are %s<uuid>/... and %s<uuid>/...",
+		return place{}, fmt.Errorf("%s: %s is no name of a container's backup: accepted are %s<uuid> and %s<uuid> and what is below them",
 			how, text.Name(bare), treeRoot, privateRoot)
 	}
 	return p, nil

@@ -303,7 +303,7 @@ func absolute(v string) error {
 func parseDirectory(v string) (string, error) {
 	path, ok := plain(v)
 	if !filepath.IsAbs(v) || !ok || path == "" || strings.ContainsRune(v, 0) {
-		return "", fmt.Errorf("is no absolute path of a directory, without . and ..")
+		return "", fmt.Errorf("is no absolute path of a directory without . and .. parts")
 	}
 	return "/" + path, nil
 }

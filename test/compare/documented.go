@@ -52,10 +52,6 @@ func is(what string) func(*Entry) bool {
 	return func(e *Entry) bool { return kind(e.Mode) == what }
 }
 
-func only(what string) func(Difference) bool {
-	return func(d Difference) bool { return d.What == what }
-}
-
 func lost(what func(Difference) bool) func(Difference) bool {
 	return func(d Difference) bool { return d.What == Missing && what(d) }
 }
