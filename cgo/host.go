@@ -45,7 +45,7 @@ func (s *state) open() {
 func daemonOf(job *C.struct_job) fdplugin.Daemon {
 	release := C.GoString(C.job_release(job))
 	if C.job_family(job) == C.FAMILY_BACULA {
-		return fdplugin.Daemon{Name: "Bacula " + release, AlwaysXattrs: true, Plain: fdconf.Plain(), MaxXattrs: fdplugin.BaculaXattrs, MaxObject: fdplugin.MaxObject}
+		return fdplugin.Daemon{Name: "Bacula " + release, AlwaysXattrs: true, DeafToWarnings: true, Plain: fdconf.Plain(), MaxXattrs: fdplugin.BaculaXattrs, MaxObject: fdplugin.MaxObject}
 	}
 	return fdplugin.Daemon{Name: "Bareos " + release, OwnLinks: true, Plain: fdconf.Plain(), MaxXattrs: fdplugin.BareosXattrs}
 }

@@ -74,6 +74,9 @@ type Daemon struct {
 	OwnLinks bool
 	// AlwaysXattrs: attributes are asked for whatever the FileSet says (Bacula).
 	AlwaysXattrs bool
+	// DeafToWarnings: a restore with warnings ends as one without (Bacula 9.6), unless
+	// there was an error after the files, which does not make it fail there.
+	DeafToWarnings bool
 	// Plain: it is known that the daemon does not encrypt, so that content may
 	// be sent in pieces.
 	Plain bool

@@ -368,7 +368,11 @@ func (r *restoration) complete() {
 	if r.count.skipped > 0 {
 		left = fmt.Sprintf(", %s kept as they are by the replace option", text.Count(r.count.skipped))
 	}
-	r.job.Log.Infof("restored: %s files, directories and links; %s not restored exactly%s",
+	say := r.job.Log.Infof
+	if r.count.failed > 0 && r.job.Daemon.DeafToWarnings {
+		say = r.job.Log.Errorf
+	}
+	say("restored: %s files, directories and links; %s not restored exactly%s",
 		text.Count(r.count.files), text.Count(r.count.failed), left)
 }
 

@@ -77,10 +77,12 @@ func remove(dir string) error {
 	if os.RemoveAll(dir) == nil {
 		return nil
 	}
-	if out, err := exec.Command("chattr", "-R", "-f", "-i", dir).CombinedOutput(); err != nil {
-		return fmt.Errorf("remove %s: %w: %s", dir, err, out)
+	// It fails for what can have no flags, and says nothing of that with -f.
+	out, err := exec.Command("chattr", "-R", "-f", "-i", dir).CombinedOutput()
+	if removed := os.RemoveAll(dir); removed != nil {
+		return fmt.Errorf("remove %s: %w (chattr: %v: %s)", dir, removed, err, out)
 	}
-	return os.RemoveAll(dir)
+	return nil
 }
 
 // sample copies a tree without its directories of very many files: they have
