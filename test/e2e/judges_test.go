@@ -5,7 +5,6 @@ package e2e
 import (
 	"strings"
 
-	"github.com/bareos-contrib/vz7ct/test/compare"
 	"github.com/bareos-contrib/vz7ct/test/lab/nasty"
 )
 
@@ -18,7 +17,7 @@ const (
 )
 
 // others lets programs judge that no one here wrote: rsync and getfattr look at both
-// trees. Then they have to see what is altered.
+// trees. Then they have to see what is altered in a copy.
 func (f *fidelity) others() {
 	f.Helper()
 	dd := descriptor(webUUID, "root.hdd")
@@ -38,7 +37,8 @@ func (f *fidelity) others() {
 
 	f.run("prlctl", "mount", "web")
 	defer f.run("prlctl", "umount", "web")
-	here := "/vz/root/" + webUUID + "/srv/" + nasty.Name
+	here := "/vz/root/" + webUUID + "/tmp/altered"
+	f.run("cp", "-a", "/vz/root/"+webUUID+"/srv/"+nasty.Name, here)
 	f.run("sh", "-c", `cd "$1" && touch -r owned /run/time && printf B | dd conv=notrunc of=owned bs=1 count=1 status=none && touch -r /run/time owned &&
 		touch -d '2001-01-01' times/after-2038 && chmod 0700 setgid && ln -sfn elsewhere links/relative && rm links/hard4 && cp -a links/a/hard1 links/hard4 &&
 		setfattr -n user.comment -v altered attr/user && setfattr -x security.capability attr/capable`, "sh", here)
@@ -65,10 +65,7 @@ func (f *fidelity) others() {
 func (f *fidelity) rsync(from, to string) []string {
 	f.Helper()
 	far := []string{"/" + full + "/" + nasty.SparseFar, "/" + full + "/hole-at-end"}
-	common := []string{"rsync", "-n", "-aHAX", "--numeric-ids", "--itemize-changes", "--out-format=%i %n%L"}
-	if !documents("nanoseconds") {
-		common = append(common, "--modify-window=-1")
-	}
+	common := []string{"rsync", "-n", "-aHAX", "--numeric-ids", "--itemize-changes", "--out-format=%i %n%L", "--modify-window=-1"}
 	all := append(append([]string{}, common...), "--checksum", "--delete", "--exclude=/lost+found", "--exclude=/.balloon-*",
 		"--exclude=/"+full+"/"+nasty.DeepLong, "--exclude="+far[0], "--exclude="+far[1], from, to)
 	out := f.run(all...)
@@ -84,16 +81,6 @@ func (f *fidelity) rsync(from, to string) []string {
 		}
 	}
 	return lines
-}
-
-// documents reports whether there is a documented kind of this name.
-func documents(name string) bool {
-	for _, k := range compare.Kinds {
-		if k.Name == name {
-			return true
-		}
-	}
-	return false
 }
 
 // getfattr prints all extended attributes below a directory, in the order of names.

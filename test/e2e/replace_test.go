@@ -17,7 +17,7 @@ func TestRollBack(t *testing.T) {
 	scripts := private + "/scripts/mount /etc/vz/conf/" + webUUID + ".mount"
 	w.run("sed", "-i", "/^FEATURES=/d", private+"/ve.conf")
 	w.setConf(webUUID, `DEVNODES="kvm:rw"`, `FEATURES="nfs:on"`)
-	w.run("sh", "-c", "set -e; mkdir "+private+"/scripts; for f in "+scripts+"; do printf '#!/bin/sh\\n:\\n' > $f; chmod 755 $f; done")
+	w.run("sh", "-c", "set -e; mkdir -p "+private+"/scripts; for f in "+scripts+"; do printf '#!/bin/sh\\n:\\n' > $f; chmod 755 $f; done")
 	r := w.backup("web")
 	w.run("prlctl", "start", "web")
 	root := "/vz/root/" + webUUID
