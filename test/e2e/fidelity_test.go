@@ -223,5 +223,8 @@ func (f *fidelity) projectControl() compare.Report {
 	}()
 	r, err := compare.Controls(filepath.Join(smallTree, "home"), mnt, compare.Project)
 	f.must(err)
+	if len(r.Missed)+len(r.NotPlanted) > 0 {
+		f.Errorf("the project of a file, altered: missed %q, not planted %q", r.Missed, r.NotPlanted)
+	}
 	return r
 }

@@ -17,6 +17,10 @@
 #include "pkt.h"
 #include "store.h"
 
+/* Bytes of the longest name, with what a job may put before it: the daemons have
+ * no limit of their own but that of a message. */
+#define NAME_SIZE (256 << 10)
+
 /* The plugin as the daemon loaded it. */
 struct host {
 	const struct layout * L;
@@ -102,7 +106,7 @@ struct job {
 	size_t nstores;
 	bool started;			/* restoreFileStarted. */
 	bool extract;
-	char last_fname[8192];
+	char last_fname[NAME_SIZE];
 	int last_type;
 };
 

@@ -8,8 +8,8 @@
 struct back {
 	const struct store_reader * r;
 	const struct entry * e;
-	char ofname[8192];
-	char olname[8192];
+	char ofname[NAME_SIZE];
+	char olname[NAME_SIZE];
 };
 
 /**

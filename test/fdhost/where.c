@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "abi.h"
+#include "checks.h"
+#include "escape.h"
 #include "restore.h"
 
 /* One rule of --rename: what matches OLD first becomes NEW. */
@@ -69,7 +71,7 @@ where_free(struct job * j)
 static void
 apply(const char * name, char * out, size_t size)
 {
-	char in[8192];
+	static _Thread_local char in[NAME_SIZE];
 	regmatch_t m;
 	size_t i;
 
@@ -93,12 +95,8 @@ below(const char * where, const char * name, char * out, size_t size)
 	snprintf(out, size, "%s%s%s", where, slash ? "" : "/", name);
 }
 
-/**
- * where_names(j, b):
- * Find the names that the entry ${b} gets.
- */
-void
-where_names(struct job * j, struct back * b)
+static void
+find_names(struct job * j, struct back * b)
 {
 	const struct entry * e = b->e;
 	const char * link = (e->link == NULL) ? "" : e->link;
@@ -126,4 +124,18 @@ where_names(struct job * j, struct back * b)
 		below(j->where, link, b->olname, sizeof(b->olname));
 	else if (links)
 		snprintf(b->olname, sizeof(b->olname), "%s", link);
+}
+
+/**
+ * where_names(j, b):
+ * Find the names that the entry ${b} gets.
+ */
+void
+where_names(struct job * j, struct back * b)
+{
+
+	find_names(j, b);
+	if ((strlen(b->ofname) == sizeof(b->ofname) - 1) ||
+	    (strlen(b->olname) == sizeof(b->olname) - 1))
+		violate(j->number, "name-cut", "%s", escape(b->e->name));
 }
