@@ -221,7 +221,7 @@ func (f *fidelity) projectControl() compare.Report {
 			f.Errorf("unmount %s: %v", mnt, err)
 		}
 	}()
-	r, err := compare.Controls(filepath.Join(smallTree, "home"), mnt, compare.Project)
+	r, err := compare.Controls(filepath.Join(smallTree, "etc"), mnt, compare.Project)
 	f.must(err)
 	if len(r.Missed)+len(r.NotPlanted) > 0 {
 		f.Errorf("the project of a file, altered: missed %q, not planted %q", r.Missed, r.NotPlanted)
