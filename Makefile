@@ -95,8 +95,8 @@ test: packages
 fidelity: packages
 	$(MAKE) -s build tools
 	mkdir -p $(BUILD)/log
-	set -o pipefail; VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 30m -v -run '^TestFidelity$$' ./test/e2e/ | tee $(BUILD)/log/fidelity.log
-	@grep '^fidelity: entries=' $(BUILD)/log/fidelity.log | tail -n 1
+	set -o pipefail; VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 30m -v -run '^TestFidelity$$' ./test/e2e/ | tee $(BUILD)/log/make-fidelity.log
+	@grep '^fidelity: entries=' $(BUILD)/log/make-fidelity.log | tail -n 1
 
 # Stops jobs at every call of ploop and prlctl and every change of the journal, in every way. The table for
 # docs/crash-safety.md is in build/log/faults.md; "faults: points=..." is the last line.
@@ -112,10 +112,10 @@ faults: packages
 .PHONY: attacks
 attacks:
 	mkdir -p $(BUILD)/log
-	set -o pipefail; VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 30m -v ./test/attacks/ >$(BUILD)/log/attacks.log 2>&1 || \
-	  { grep -v '^=== \|--- PASS\|control: \|told: ' $(BUILD)/log/attacks.log | tail -n 100; exit 1; }
-	@grep 'named attacks, ' $(BUILD)/log/attacks.log
-	@grep -o 'attacks: tried=.*' $(BUILD)/log/attacks.log
+	set -o pipefail; VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 30m -v ./test/attacks/ >$(BUILD)/log/make-attacks.log 2>&1 || \
+	  { grep -v '^=== \|--- PASS\|control: \|told: ' $(BUILD)/log/make-attacks.log | tail -n 100; exit 1; }
+	@grep 'named attacks, ' $(BUILD)/log/make-attacks.log
+	@grep -o 'attacks: tried=.*' $(BUILD)/log/make-attacks.log
 
 test-full: packages
 	$(MAKE) -s build tools
