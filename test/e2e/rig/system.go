@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -167,13 +168,22 @@ func (s *System) StartDaemon(which string) error {
 	if which == "fd" {
 		cmd.Env = append(os.Environ(), s.cfg.Env...)
 	}
-	if err := cmd.Start(); err != nil {
+	ended := make(chan struct{})
+	started := make(chan error)
+	go func() {
+		// The signal comes when the thread dies that has started it (prctl(2)).
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait()
+			close(ended)
+		}
+	}()
+	if err := <-started; err != nil {
 		return fmt.Errorf("start %s: %w", which, err)
 	}
-	s.procs[which] = cmd
-	ended := make(chan struct{})
-	s.ended[which] = ended
-	go func() { _ = cmd.Wait(); close(ended) }()
+	s.procs[which], s.ended[which] = cmd, ended
 	port := map[string]int{"dir": s.ports.dir, "fd": s.ports.fd, "sd": s.ports.sd}[which]
 	if !listens(port, ended) {
 		b, _ := os.ReadFile(log.Name())
