@@ -52,6 +52,16 @@ func TestFidelity(t *testing.T) {
 	}
 }
 
+// ended tells by which daemon a job ran and how it ended.
+func (f *fidelity) ended(what string, r rig.Result) {
+	for line := range strings.SplitSeq(r.Log, "\n") {
+		if _, daemon, ok := strings.Cut(line, "vz7ct: vz7ct "); ok {
+			daemon, _, _ = strings.Cut(daemon, ": ")
+			fmt.Printf("fidelity: %s: vz7ct %s: %s\n", what, daemon, r.Termination)
+		}
+	}
+}
+
 // whole is a container with the whole of it, through the daemons, before all judges.
 func (f *fidelity) whole() {
 	f.fill("web", webUUID, "full")
@@ -61,7 +71,10 @@ func (f *fidelity) whole() {
 	// The original stays, for judges that look at both trees.
 	f.run("prlctl", "unregister", "web")
 	f.run("mv", "/vz/private/"+webUUID, "/vz/source")
-	f.says(f.restore(rig.Restore{JobIDs: []int{r.ID}, Options: "restore=ct"}), "0 not restored exactly")
+	back := f.restore(rig.Restore{JobIDs: []int{r.ID}, Options: "restore=ct"})
+	f.says(back, "0 not restored exactly")
+	f.ended("backup", r)
+	f.ended("restore", back)
 	f.judge(f.family(), "the daemons", want, f.scan(descriptor(webUUID, "root.hdd")), nil)
 	judge(f.T, f.world)
 	f.others()
@@ -156,6 +169,8 @@ func (f *fidelity) torn() {
 	res, err := f.sys.Restore(rig.Restore{JobIDs: []int{r.ID}, Options: "restore=ct"})
 	f.must(err)
 	f.says(res, victim, "1 not restored exactly")
+	f.ended("backup of an unreadable file", r)
+	f.ended("restore of an unreadable file", res)
 	f.nothingLeft()
 	f.judge(f.family(), "a backup of an unreadable file", want, f.scan(descriptor(oldUUID, "root.hdd")), func(d compare.Difference) bool {
 		return d.Path == victim && (d.What == compare.Size || d.What == compare.Content || d.What == compare.Holes)

@@ -148,7 +148,7 @@ func TestPrlctlRegister(t *testing.T) {
 	l.in("prlctl", "unregister", "other")
 	l.sh("sed -i 's/^NAME=.*/NAME=\"web\"/' /vz/private/6c9a0000-0000-4000-8000-000000000002/ve.conf")
 	l.in("prlctl", "register", "/vz/private/6c9a0000-0000-4000-8000-000000000002", "--preserve-uuid")
-	l.want(0, "exist stopped", "prlctl", "status", "web_1")
+	l.want(0, "exist stopped", "prlctl", "status", "web-(0)")
 }
 
 func TestPrlctlSnapshots(t *testing.T) {
