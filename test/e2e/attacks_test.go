@@ -124,7 +124,12 @@ func TestAttacksInLayouts(t *testing.T) {
 	for _, layout := range layouts {
 		w.run("sh", "-c", "cd "+root+"/home && rm -rf admin other/c && ln -s /run/outside admin && ln -s /run/outside/c other/c")
 		restore := []string{"--layout", layout, "restore", "--store", store(layout)}
-		w.host("fdhost", 0, append(restore, "--select", tree+"/home")...)
+		// What is refused is told: Bacula knows a restore with errors, but none with warnings.
+		told := 0
+		if strings.HasPrefix(layout, "bacula") {
+			told = 4
+		}
+		w.host("fdhost", told, append(restore, "--select", tree+"/home")...)
 		w.untouched(layout+", planted links", before)
 		if got := w.run("cat", root+"/home/other/c"); got != "c" {
 			t.Errorf("%s: the file behind a link is %q", layout, got)

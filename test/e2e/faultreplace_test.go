@@ -85,5 +85,5 @@ func byPrograms(d compare.Difference) bool {
 		}
 	}
 	above := d.Path == "." || d.Path == "var/lib" || d.Path == "var/log"
-	return above && d.What == compare.Mtime
+	return above && (d.What == compare.Mtime || d.What == compare.Nanos)
 }

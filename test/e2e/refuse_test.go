@@ -18,7 +18,7 @@ func TestRefusedBeforeAnythingIsTouched(t *testing.T) {
 		words  []string
 	}{
 		{"name=web:blocker2=x", []string{"unknown option blocker2=x", "known are: blocker, defaults_file,"}},
-		{"name=web:restore=everything", []string{"option restore=everything", "is none of ct, file", "valid is ct, file or files"}},
+		{"name=web:restore=everything", []string{"option restore=everything", "is none of ct, file", "valid is ct, file, files or dir"}},
 		{"name=web:disk=1:disk_size=2", []string{"disk=1 and disk_size=2", "contradict each other"}},
 		{"name=web:lockfile=relative", []string{"lockfile=relative", "no absolute path"}},
 		{"name=web:blocker=../etc/passwd", []string{"leaves the container"}},
