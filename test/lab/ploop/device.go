@@ -139,7 +139,7 @@ func (t *Tool) attach(f *os.File, name string, w loopdev.Window) (int, error) {
 
 // detach takes a loop device away, and waits for that.
 func (t *Tool) detach(n int) error {
-	err := errors.Join(loopdev.Detach(n), loopdev.Gone(n, 5*time.Second))
+	err := errors.Join(loopdev.Detach(n), loopdev.Gone(n, 30*time.Second))
 	if err == nil {
 		t.lab.ForgetLoop(n)
 	}
