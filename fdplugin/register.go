@@ -97,9 +97,11 @@ func (c *newContainer) judge(failed int64) {
 	c.incomplete = c.incomplete || failed > 0
 }
 
-// closeTrees gives directories their times. A time that cannot be set is a
+// closeTrees gives directories their times and flags. What cannot be set is a
 // warning, data that cannot be written an error.
 func (c *newContainer) closeTrees() error {
+	r := c.job.restore
+	before := r.count.failed
 	for _, d := range c.disks {
 		tree := d.tree
 		d.tree = nil
@@ -107,9 +109,7 @@ func (c *newContainer) closeTrees() error {
 			tree.Abandon()
 			return fmt.Errorf("write disk %s: %w", d.Mount, err)
 		}
-		if err := tree.Close(); err != nil {
-			c.job.Log.Warnf("not restored exactly: %v", err)
-		}
+		r.closeTree(tree, treeRoot+c.m.UUID+"/"+d.Catalogue)
 	}
 	area := c.area
 	c.area = nil
@@ -117,8 +117,7 @@ func (c *newContainer) closeTrees() error {
 		area.Abandon()
 		return fmt.Errorf("write private area %s: %w", c.private, err)
 	}
-	if err := area.Close(); err != nil {
-		c.job.Log.Warnf("not restored exactly: %v", err)
-	}
+	r.closeTree(area, privateRoot+c.m.UUID)
+	c.incomplete = c.incomplete || r.count.failed > before
 	return nil
 }

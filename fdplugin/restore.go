@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -75,6 +76,8 @@ type restoration struct {
 	// many of such files' attributes were left out.
 	strict   bool
 	withheld int64
+	// wrong is what of the file at hand is lost already.
+	wrong    []error
 	manifest *os.File // the manifest among the files, while it is read
 	count    struct{ files, bytes, skipped, failed int64 }
 }
@@ -166,6 +169,25 @@ func (r *restoration) failed(f *Restored, err error) {
 	r.job.warnFile(r.count.failed, "not restored exactly: %s: %v", text.Name(f.Name), err)
 }
 
+// closeTree gives what was restored below top its last times and flags. What fails counts
+// as any other file that is not restored exactly.
+func (r *restoration) closeTree(tree *restore.Tree, top string) {
+	err := tree.Close(func(path string, err error, again bool) {
+		if again && r.count.failed > maxWarnings {
+			return
+		}
+		if !again {
+			r.count.failed++
+			r.count.files--
+		}
+		r.job.warnFile(r.count.failed, "not restored exactly: %s: %v", text.Name(strings.TrimSuffix(top, "/")+"/"+path), err)
+	})
+	if err != nil {
+		r.count.failed++
+		r.job.Log.Warnf("not restored exactly: below %s: %v", text.Name(top), err)
+	}
+}
+
 // target returns where the file goes. It is made ready with the first file: only
 // then is it known whether a manifest came before.
 func (r *restoration) target(f *Restored) (target, error) {
@@ -244,8 +266,8 @@ func (j *Job) SetXattr(name string, value []byte) {
 func (j *Job) LoseXattr(name, value int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if r := j.restore; r != nil && r.what != nil {
-		r.failed(r.what, fmt.Errorf("an extended attribute with a name of %d and a value of %d bytes", name, value))
+	if r := j.restore; r != nil && r.what != nil && len(r.wrong) < maxNamed {
+		r.wrong = append(r.wrong, fmt.Errorf("an extended attribute with a name of %d and a value of %d bytes", name, value))
 	}
 }
 
@@ -266,20 +288,27 @@ func (r *restoration) endFile(broken bool) {
 	if r.file == nil {
 		return
 	}
-	file, what := r.file, r.what
-	r.file, r.what = nil, nil
+	file, what, wrong := r.file, r.what, r.wrong
+	r.file, r.what, r.wrong = nil, nil, nil
 	if err := r.whole(file, what, broken); err != nil {
 		if file.Replaces() {
 			err = fmt.Errorf("%w; what was there before is kept", err)
 		}
-		r.failed(what, err)
+		wrong = append(wrong, err)
 		if file.Replaces() || file.Indivisible() {
 			file.Abort()
+			r.failed(what, errors.Join(wrong...))
 			return
 		}
 	}
+	if len(wrong) > 0 {
+		file.Told()
+	}
 	if err := file.Finish(); err != nil {
-		r.failed(what, err)
+		wrong = append(wrong, err)
+	}
+	if len(wrong) > 0 {
+		r.failed(what, errors.Join(wrong...))
 		return
 	}
 	r.count.files++

@@ -118,9 +118,7 @@ func (d *directory) finish() error {
 		tree.Abandon()
 		return fmt.Errorf("restore=dir: write to %s: %w", text.Name(d.path), err)
 	}
-	if err := tree.Close(); err != nil {
-		d.job.Log.Warnf("not restored exactly: %v", err)
-	}
+	d.job.restore.closeTree(tree, d.path)
 	return nil
 }
 

@@ -221,9 +221,7 @@ func (t *existingContainer) finish() error {
 		tree.Abandon()
 		return fmt.Errorf("restore=file: write to container %s: %w", t.container.Title(), err)
 	}
-	if err := tree.Close(); err != nil {
-		t.job.Log.Warnf("not restored exactly: %v", err)
-	}
+	t.job.restore.closeTree(tree, "/")
 	if n := tree.Timeless; n > 0 {
 		t.job.Log.Infof("%s symbolic links have the time of this restore: this kernel sets theirs by name only, and a name in a running container may be another file's by then", text.Count(n))
 	}

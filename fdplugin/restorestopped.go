@@ -196,9 +196,7 @@ func (t *existingContainer) finishDisks() error {
 			tree.Abandon()
 			return fmt.Errorf("restore=file: write to disk /%s of container %s: %w", d.mount, t.container.Title(), err)
 		}
-		if err := tree.Close(); err != nil {
-			t.job.Log.Warnf("not restored exactly: %v", err)
-		}
+		t.job.restore.closeTree(tree, "/"+d.mount)
 	}
 	if err := t.job.unmountRestored(dirs); err != nil {
 		return fmt.Errorf("restore=file: container %s: its files are restored, but %w", t.container.Title(), err)

@@ -166,7 +166,7 @@ func TestFlagsGoThroughTheDaemon(t *testing.T) {
 		must(t, f.Finish())
 		links.saved(it, &counter{1})
 	}
-	must(t, tree.Close())
+	must(t, tree.Close(func(_ string, err error, _ bool) { t.Error(err) }))
 	want["zz"] = want["linked"]
 	for name, a := range want {
 		f, err := os.Open(filepath.Join(target, name))

@@ -79,7 +79,7 @@ func TestPlantedLinksStayInside(t *testing.T) {
 	// A hard link to a planted link is one to the link itself.
 	must(t, os.Symlink(filepath.Join(out, "flag"), filepath.Join(root, "bait")))
 	must(t, put(tr, Item{Path: "hard", First: "bait", Replace: Always}, ""))
-	_ = tr.Close()
+	_ = closed(tr)
 	untouched(t, out)
 }
 
@@ -95,7 +95,7 @@ func TestHostileStream(t *testing.T) {
 	must(t, put(tr, dir("later"), ""))
 	must(t, os.Remove(filepath.Join(root, "later")))
 	must(t, os.Symlink(out, filepath.Join(root, "later")))
-	_ = tr.Close()
+	_ = closed(tr)
 	untouched(t, out)
 	if d := stat(t, out); d.Mtim.Sec == 1e9 {
 		t.Error("times were set outside the root")

@@ -28,6 +28,7 @@ type fixed struct {
 	Directory                 bool
 	Atime, Mtime, Nanoseconds int64
 	Dev, Ino                  uint64 // of what was restored: nothing else gets flags
+	Told                      bool   // that it is not exact
 	chattr.Attributes
 	PathLength uint32
 }
@@ -67,82 +68,78 @@ func (d *directories) add(e late) error {
 	return nil
 }
 
-// maxErrors is how many directories are named that something went wrong with.
-const maxErrors = 100
-
-// each hands out what was recorded, in order, and returns the errors, of very many
-// the first ones.
-func (d *directories) each(f func(late) error) error {
+// each hands out what was recorded, in order and with its number. It returns an error if
+// not all of it can be read.
+func (d *directories) each(f func(n int, e late)) error {
 	if err := d.w.Flush(); err != nil {
-		return fmt.Errorf("directory times: %w", err)
+		return fmt.Errorf("times and flags of directories: %w", err)
 	}
 	if _, err := d.file.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("directory times: %w", err)
+		return fmt.Errorf("times and flags of directories: %w", err)
 	}
 	r := bufio.NewReaderSize(d.file, 64<<10)
-	var errs []error
-	more := 0
 	head := make([]byte, fixedSize)
-	for {
+	for n := 0; ; n++ {
 		var e late
 		_, err := io.ReadFull(r, head)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
 		if err == nil {
 			_, err = binary.Decode(head, binary.LittleEndian, &e.fixed)
 		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				errs = append(errs, fmt.Errorf("directory times: %w", err))
-			}
-			if more > 0 {
-				errs = append(errs, fmt.Errorf("and of %d more directories", more))
-			}
-			return errors.Join(errs...)
-		}
 		path := make([]byte, e.PathLength)
-		if _, err := io.ReadFull(r, path); err != nil {
-			return errors.Join(append(errs, fmt.Errorf("directory times: %w", err))...)
+		if err == nil {
+			_, err = io.ReadFull(r, path)
+		}
+		if err != nil {
+			return fmt.Errorf("times and flags of directories, from the %dth on: %w", n+1, err)
 		}
 		e.path = string(path)
-		err = f(e)
-		switch {
-		case err == nil:
-		case len(errs) < maxErrors:
-			errs = append(errs, err)
-		default:
-			more++
-		}
+		f(n, e)
 	}
 }
 
 func (d *directories) close() { d.file.Close() }
 
+// Late is told what something did not get at the end of a restore. again says that
+// Finish, or the caller, has told already that it is not exact.
+type Late func(path string, err error, again bool)
+
+// maxNamed bounds the memory for directories whose times could not be set, so that the
+// same is not told of their flags.
+const maxNamed = 1 << 16
+
 // giveLate gives all that was recorded what it gets at the end: first all times, since
 // those of an immutable directory cannot be set, which may have been restored twice.
-func (t *Tree) giveLate() error {
-	err := t.dirs.each(func(e late) error {
+func (t *Tree) giveLate(tell Late) error {
+	told := map[int]bool{}
+	err := t.dirs.each(func(n int, e late) {
 		if !e.Directory {
-			return nil
+			return
 		}
 		dir, err := t.directory(e.path, false)
 		if err == nil {
 			err = setTimes(procName(dir), e.Atime, e.Mtime, e.Nanoseconds, false)
 		}
-		if err != nil {
-			return fmt.Errorf("times of directory %s: %w", e.path, err)
+		if err == nil {
+			return
 		}
-		return nil
+		tell(e.path, fmt.Errorf("times of directory %s: %w", e.path, err), e.Told)
+		if e.Attributes != (chattr.Attributes{}) && len(told) < maxNamed {
+			told[n] = true
+		}
 	})
 	if !t.dirs.attributes {
 		return err
 	}
-	return errors.Join(err, t.dirs.each(func(e late) error {
+	return errors.Join(err, t.dirs.each(func(n int, e late) {
 		if e.Attributes == (chattr.Attributes{}) {
-			return nil
+			return
 		}
 		if err := t.setLate(e); err != nil {
-			return fmt.Errorf("flags of %s: %w", e.path, err)
+			tell(e.path, fmt.Errorf("flags of %s: %w", e.path, err), e.Told || told[n])
 		}
-		return nil
 	}))
 }
 

@@ -9,32 +9,41 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bareos-contrib/vz7ct/internal/chattr"
 )
 
-// What goes wrong with very many directories is told of some: the list of a tenant's
-// directories has no bounds.
-func TestErrorsAreBounded(t *testing.T) {
-	d, err := newDirectories(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
+// What comes at the end is kept in its order, and each is told of once: not for its
+// flags if it was for its times, and not as another one if Finish has told of it.
+func TestLateErrors(t *testing.T) {
+	tr, root := tree(t)
 	const n = 5000
 	for i := range n {
-		if err := d.add(late{fmt.Sprintf("d%d", i), fixed{Directory: i%2 == 0, Atime: int64(i), Mtime: -int64(i)}}); err != nil {
-			t.Fatal(err)
-		}
+		must(t, tr.dirs.add(late{fmt.Sprintf("d%d", i), fixed{Directory: i%2 == 0, Atime: int64(i), Mtime: -int64(i), Told: i%5 == 0, Attributes: chattr.Attributes{Flags: chattr.Append}}}))
 	}
-	seen := 0
-	err = d.each(func(e late) error {
-		if e.path != fmt.Sprintf("d%d", seen) || e.Directory != (seen%2 == 0) || e.Atime != int64(seen) || e.Mtime != -int64(seen) {
-			t.Errorf("directory %d is %+v", seen, e)
+	at := 0
+	must(t, tr.dirs.each(func(i int, e late) {
+		if i != at || e.path != fmt.Sprintf("d%d", at) || e.Directory != (at%2 == 0) || e.Atime != int64(at) || e.Mtime != -int64(at) {
+			t.Errorf("directory %d is %+v", at, e)
 		}
-		seen++
-		return errors.New("bad")
-	})
-	if got := strings.Count(fmt.Sprint(err), "bad"); seen != n || got != maxErrors || !strings.Contains(err.Error(), fmt.Sprintf("and of %d more directories", n-maxErrors)) {
-		t.Errorf("each = %d directories, %d errors: %.100v", seen, got, err)
+		at++
+	}))
+	fresh, again := map[string]int{}, map[string]int{}
+	must(t, tr.Close(func(path string, err error, before bool) {
+		if !strings.Contains(err.Error(), path) || !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", path, err)
+		}
+		if before {
+			again[path]++
+		} else {
+			fresh[path]++
+		}
+	}))
+	for i := range n {
+		path := fmt.Sprintf("d%d", i)
+		if want := map[bool]int{true: 0, false: 1}[i%5 == 0]; fresh[path] != want {
+			t.Errorf("%s is told of %d times as new, %d times again, in %s", path, fresh[path], again[path], root)
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type File struct {
 	xattrs    []xattr
 	inode     chattr.Attributes
 	strange   []error // about attributes that are ours
+	told      bool    // that it is not exact
 }
 
 type xattr struct {
@@ -68,12 +69,16 @@ func (f *File) Finish() error {
 		}
 	}
 	errs := append(f.strange, f.attributes()...)
+	f.told = f.told || len(errs) > 0
 	err := f.rename()
 	if err == nil {
 		err = f.flags()
 	}
 	return errors.Join(append(errs, err)...)
 }
+
+// Told notes that the item is known not to be exact, whatever Finish returns.
+func (f *File) Told() { f.told = true }
 
 // Abort removes what Create has made. What was there before is there still.
 func (f *File) Abort() {

@@ -81,7 +81,7 @@ func (f *File) flags() error {
 	}
 	return f.tree.dirs.add(late{f.item.Path, fixed{
 		Directory: directory, Atime: f.item.Atime, Mtime: f.item.Mtime, Nanoseconds: f.item.Nanoseconds,
-		Dev: st.Dev, Ino: st.Ino, Attributes: f.inode,
+		Dev: st.Dev, Ino: st.Ino, Told: f.told, Attributes: f.inode,
 	}})
 }
 

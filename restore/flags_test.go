@@ -103,7 +103,7 @@ func flagsComeLast(t *testing.T, root string, projects bool) {
 	must(t, flagged(tr, file("d/f"), "f", want["d/f"]))
 	must(t, flagged(tr, file("d/plain"), "f", chattr.Attributes{}))
 	must(t, put(tr, Item{Path: "d/second", First: "first", Replace: Always}, ""))
-	must(t, tr.Close())
+	must(t, closed(tr))
 	want["d/second"] = want["first"]
 	for path, a := range want {
 		p := filepath.Join(root, path)
@@ -130,7 +130,7 @@ func TestInheritedFlagsAreDropped(t *testing.T) {
 	must(t, flagged(tr, dir("d/sub"), "", chattr.Attributes{}))
 	must(t, flagged(tr, file("d/f"), "y", chattr.Attributes{Project: 9})) // over the first
 	must(t, flagged(tr, dir("d"), "", chattr.Attributes{Flags: inherit, Project: 7}))
-	must(t, tr.Close())
+	must(t, closed(tr))
 	for path, want := range map[string]chattr.Attributes{"d/f": {Project: 9}, "d/plain": {Project: 7}, "d/sub": {Flags: inherit, Project: 7}, "d": {Flags: inherit, Project: 7}} {
 		if got := flagsOf(t, filepath.Join(root, path)); got != want {
 			t.Errorf("%s: flags %s project %d, want %s and %d", path, chattr.Words(got.Flags), got.Project, chattr.Words(want.Flags), want.Project)
@@ -177,7 +177,7 @@ func TestLockedIsNamed(t *testing.T) {
 	if err := put(tr, file("app/new"), "new"); err != nil {
 		t.Errorf("a new file in an append-only directory = %v", err)
 	}
-	must(t, tr.Close())
+	must(t, closed(tr))
 	for _, f := range []string{"imm/f", "app/f", "file", "log"} {
 		if b, _ := os.ReadFile(filepath.Join(root, f)); string(b) != "old" {
 			t.Errorf("%s = %q", f, b)
@@ -201,7 +201,7 @@ func TestHold(t *testing.T) {
 		t.Errorf("Finish = %v, want ErrHeld", err)
 	}
 	must(t, flagged(tr, dir("d"), "", chattr.Attributes{Flags: chattr.Append}))
-	if err := tr.Close(); !errors.Is(err, chattr.ErrHeld) || !strings.Contains(err.Error(), "flags of d: ") {
+	if err := closed(tr); !errors.Is(err, chattr.ErrHeld) || !strings.Contains(err.Error(), "flags of d: ") {
 		t.Errorf("Close = %v, want ErrHeld", err)
 	}
 	if got := flagsOf(t, filepath.Join(root, "f")); got != (chattr.Attributes{Flags: noDump}) {
@@ -236,7 +236,7 @@ func TestStrangeFlags(t *testing.T) {
 			t.Errorf("%s: mtime %d", tt.path, st.Mtim.Sec)
 		}
 	}
-	must(t, tr.Close())
+	must(t, closed(tr))
 }
 
 // What took the place of a restored directory or file before the end gets nothing of it.
@@ -252,7 +252,7 @@ func TestNothingElseGetsFlags(t *testing.T) {
 	}
 	must(t, os.WriteFile(filepath.Join(root, "f"), nil, 0o644))
 	must(t, os.Mkdir(filepath.Join(root, "d"), 0o755))
-	err := tr.Close()
+	err := closed(tr)
 	for _, words := range []string{"flags of d: something else is there now", "flags of f: something else is there now"} {
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("Close = %v, want %q", err, words)
@@ -275,7 +275,7 @@ func TestNanoseconds(t *testing.T) {
 		it.Mtime, it.Nanoseconds = -7, 999999999
 		must(t, put(tr, it, ""))
 	}
-	must(t, tr.Close())
+	must(t, closed(tr))
 	for _, p := range []string{"f", "link", "fifo", "d", ""} {
 		if st := stat(t, filepath.Join(root, p)); st.Mtim != (unix.Timespec{Sec: -7, Nsec: 999999999}) {
 			t.Errorf("%q: mtime %d.%09d, want -7.999999999", p, st.Mtim.Sec, st.Mtim.Nsec)

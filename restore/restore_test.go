@@ -48,6 +48,13 @@ func put(tr *Tree, it Item, content string) error {
 	return f.Finish()
 }
 
+// closed closes a tree and returns all that it tells.
+func closed(tr *Tree) error {
+	var errs []error
+	err := tr.Close(func(_ string, err error, _ bool) { errs = append(errs, err) })
+	return errors.Join(append(errs, err)...)
+}
+
 func file(path string) Item {
 	return Item{Path: path, Mode: unix.S_IFREG | 0o644, UID: uint32(os.Getuid()), GID: uint32(os.Getgid()), Mtime: 1e9, Replace: Always}
 }
@@ -94,7 +101,7 @@ func TestEveryTypeAndItsAttributes(t *testing.T) {
 		must(t, err)
 		must(t, f.Finish())
 	}
-	must(t, tr.Close())
+	must(t, closed(tr))
 	for path, mode := range map[string]uint32{"d/reg": 0o106711, "d/link": 0o120777, "d/fifo": 0o010622, "d/chr": 0o020660,
 		"d/blk": 0o060660, "d/sock": 0o140755, "d/sub": 0o041777, "d": 0o042500, "": 0o040751} {
 		st := stat(t, filepath.Join(root, path))
@@ -346,7 +353,7 @@ func TestDirectoryTimesAreSetAtTheEnd(t *testing.T) {
 	tr, root := tree(t)
 	must(t, put(tr, dir("d"), ""))
 	must(t, put(tr, file("d/later"), "x"))
-	must(t, tr.Close())
+	must(t, closed(tr))
 	if st := stat(t, filepath.Join(root, "d")); st.Mtim.Sec != 1e9 {
 		t.Errorf("mtime %d, want 1000000000", st.Mtim.Sec)
 	}
@@ -360,7 +367,7 @@ func TestDeepAndLong(t *testing.T) {
 	must(t, put(tr, file(deep+"/b"), "b"))
 	must(t, put(tr, Item{Path: "link", First: deep + "/a", Replace: Always}, ""))
 	must(t, put(tr, dir(deep), ""))
-	must(t, tr.Close())
+	must(t, closed(tr))
 	if b, err := os.ReadFile(filepath.Join(root, "link")); string(b) != "a" {
 		t.Errorf("link = %q, %v", b, err)
 	}

@@ -136,10 +136,10 @@ func Open(root *os.File, spill string) (*Tree, error) {
 }
 
 // Close gives the directories that were restored their times and flags, after all that
-// changes them or needs them to be changed, and closes the root. It returns what went
-// wrong with each.
-func (t *Tree) Close() error {
-	err := t.giveLate()
+// changes them or needs them to be changed, and closes the root. tell is called for each
+// that did not get them. An error is returned if it is not known which these are.
+func (t *Tree) Close(tell Late) error {
+	err := t.giveLate(tell)
 	t.Abandon()
 	return err
 }

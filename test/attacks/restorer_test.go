@@ -101,7 +101,8 @@ func (g *ground) productOnce(a *attack, _ *result) error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, tree.Close())...)
+	err = tree.Close(func(_ string, err error, _ bool) { errs = append(errs, err) })
+	return errors.Join(append(errs, err)...)
 }
 
 func put(tree *restore.Tree, it item) error {
