@@ -42,6 +42,7 @@ type backup struct {
 	told    bool  // the daemon has been told of it
 	lost    bool  // its content could not be opened
 	file    int   // descriptor of its content, -1 if it is not open
+	early   bool  // it is open, and the daemon has not asked for it yet
 	links   *links
 	warned  bool // about the FileSet's options
 	count   counters
@@ -257,7 +258,7 @@ func (b *backup) current(flags Flags) (*Entry, error) {
 		b.links.replace(b.next)
 		b.count.add(e)
 		b.job.count(b.count.entries(), b.count.bytes)
-		if e.Kind == Regular && b.job.Daemon.Plain && !flags.Encrypted && e.Stat.Blocks*512 < e.Stat.Size {
+		if e.Kind == Regular && b.job.Daemon.Plain && !flags.Encrypted && b.hasHoles() {
 			e.Holes = Pieces
 		}
 	}
@@ -279,28 +280,6 @@ func (b *backup) judgeFileSet(flags Flags) {
 	}
 	if len(add) > 0 {
 		b.job.Log.Warnf("the FileSet's Options should have: %s", strings.Join(add, "; "))
-	}
-}
-
-func (b *backup) open() (int, error) {
-	if b.next == nil || b.next.open == nil {
-		return -1, unix.ENOENT
-	}
-	b.close()
-	fd, err := b.next.open()
-	if err != nil {
-		b.count.failed++
-		b.lost = true // no other name may become a link to it
-		return -1, err
-	}
-	b.file = fd
-	return fd, nil
-}
-
-func (b *backup) close() {
-	if b.file >= 0 {
-		unix.Close(b.file)
-		b.file = -1
 	}
 }
 

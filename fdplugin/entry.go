@@ -56,6 +56,8 @@ type item struct {
 	open func() (int, error)
 	// xattrs reads the extended attributes, and what travels as one; nil if there are none.
 	xattrs func() ([]walk.Xattr, error)
+	// still: nobody writes to it, since it is in a snapshot.
+	still bool
 }
 
 // Flags are the FileSet's options that decide what of a file survives.

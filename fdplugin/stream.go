@@ -190,7 +190,7 @@ func (b *backup) addVolumes() error {
 		} else {
 			b.hiddenBelowMounts(v)
 		}
-		b.addTree(c, name, dev, nil)
+		b.addTree(c, name, dev, func(it *item) bool { it.still = true; return true })
 	}
 	return nil
 }

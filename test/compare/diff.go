@@ -16,8 +16,6 @@ type Difference struct {
 	// Type is what the path is in the tree that is wanted, such as "file"; in the other
 	// one if it is there alone.
 	Type string
-
-	entry *Entry // of that tree
 }
 
 func (d Difference) String() string {
@@ -62,7 +60,7 @@ func Diff(want, got Tree, ignore func(Difference) bool) []Difference {
 		if w == g {
 			return
 		}
-		d := Difference{e.Path, what, fmt.Sprint(w), fmt.Sprint(g), kind(e.Mode), e}
+		d := Difference{e.Path, what, fmt.Sprint(w), fmt.Sprint(g), kind(e.Mode)}
 		if ignore == nil || !ignore(d) {
 			out = append(out, d)
 		}

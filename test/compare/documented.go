@@ -2,11 +2,6 @@
 
 package compare
 
-import (
-	"fmt"
-	"strings"
-)
-
 // Kind is a kind of difference that a restore leaves, and why.
 type Kind struct {
 	Name, Reason string
@@ -25,7 +20,6 @@ const Bareos = "Bareos"
 // entries that have what it is about, fails `make fidelity`.
 var Kinds = []Kind{
 	{"sockets", "the daemons leave them out; a program makes its own anew", "", is("socket"), lost(func(d Difference) bool { return d.Type == "socket" })},
-	{"holes of one block", "a file whose attributes have a block of their own takes as much room as its length; it is not seen to have holes", "", smallHole, func(d Difference) bool { return d.What == Holes && d.entry != nil && smallHole(d.entry) }},
 	{"long paths", "a daemon's message holds the name with all that is sent of the file; the job names what it leaves out", "", deep, lost(func(d Difference) bool { return len(d.Path) > longest })},
 	{"hard links of symbolic links", "Bareos does not look for them: each name becomes a link of its own", Bareos, func(e *Entry) bool { return is("link")(e) && e.Group != "" }, func(d Difference) bool { return d.What == HardLink && d.Type == "link" }},
 }
@@ -34,19 +28,6 @@ var Kinds = []Kind{
 const longest = 64 << 10
 
 func deep(e *Entry) bool { return len(e.Path) > longest }
-
-// smallHole finds files with attributes, and holes of one block at most.
-func smallHole(e *Entry) bool {
-	hole := e.Size
-	for _, r := range strings.Split(e.Data, ",") {
-		var from, to int64
-		if _, err := fmt.Sscanf(r, "%d-%d", &from, &to); err != nil {
-			return false
-		}
-		hole -= to - from
-	}
-	return kind(e.Mode) == "file" && len(e.Xattrs) > 0 && hole > 0 && hole <= block
-}
 
 func is(what string) func(*Entry) bool {
 	return func(e *Entry) bool { return kind(e.Mode) == what }

@@ -189,7 +189,8 @@ func (m *maker) farHoles(size int64) {
 	}
 }
 
-// smallHole makes a file with a hole of one block, and attributes that need a block.
+// smallHole makes files with holes that take as much room as their length: one of one
+// block beside attributes that need a block, and one beside room reserved behind the end.
 func (m *maker) smallHole() {
 	m.file("small-hole", "", 0o644)
 	f, err := os.OpenFile(m.path("small-hole"), os.O_WRONLY, 0)
@@ -199,6 +200,13 @@ func (m *maker) smallHole() {
 	}
 	m.do("small-hole", err)
 	m.set("small-hole", "user.block", bytes.Repeat([]byte{'b'}, 1000))
+	m.file("reserved-hole", "", 0o644)
+	f, err = os.OpenFile(m.path("reserved-hole"), os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt([]byte("x"), 1<<20)
+		err = errors.Join(err, unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 1<<20, 4<<20), f.Close())
+	}
+	m.do("reserved-hole", err)
 }
 
 // farTimes are the first and the last moments that ext4 knows, and fractions before 1970.
