@@ -244,7 +244,7 @@ func (t *existingContainer) abandon() {
 // item describes the file to package restore.
 func (f *Restored) item(path string) *restore.Item {
 	it := &restore.Item{
-		Path: path, Mode: f.Stat.Mode, UID: f.Stat.Uid, GID: f.Stat.Gid, Rdev: f.Stat.Rdev,
+		Path: path, Mode: f.Stat.Mode, UID: f.Stat.Uid, GID: f.Stat.Gid, Rdev: f.Stat.Rdev, Size: f.Stat.Size,
 		Atime: f.Stat.Atim.Sec, Mtime: f.Stat.Mtim.Sec, Nanoseconds: nanoseconds(&f.Stat), Link: f.Link, Replace: f.Replace,
 		Linked: f.Kind != Directory && f.Stat.Nlink > 1,
 	}

@@ -163,6 +163,10 @@ func TestFlagsGoThroughTheDaemon(t *testing.T) {
 				f.SetXattr(x.Name, x.Value)
 			}
 		}
+		if f.Fd() >= 0 && e.Stat.Size > 0 {
+			_, err := unix.Write(f.Fd(), []byte("x"))
+			must(t, err)
+		}
 		must(t, f.Finish())
 		links.saved(it, &counter{1})
 	}

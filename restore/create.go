@@ -23,8 +23,18 @@ func (t *Tree) Create(it Item) (*File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open root: %w", err)
 		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(self.Fd()), &st); err != nil {
+			self.Close()
+			return nil, fmt.Errorf("look at root: %w", err)
+		}
+		if !it.Replace.allows(it.Mtime, t.timeOf(st)) {
+			self.Close()
+			return nil, ErrSkipped
+		}
 		return &File{tree: t, item: it, path: self}, nil
 	}
+	t.keepDates(it.Replace)
 	dir, name, err := t.parent(it.Path)
 	if err != nil {
 		return nil, err
@@ -81,7 +91,7 @@ func (f *File) decide() (exists bool, err error) {
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	wantDir := f.item.directory()
 	own := inode{st.Dev, st.Ino}
-	if !f.item.Replace.allows(f.item.Mtime, st.Mtim.Sec) && !(isDir && wantDir && f.tree.made[own]) {
+	if !f.item.Replace.allows(f.item.Mtime, f.tree.timeOf(st)) && !(isDir && wantDir && f.tree.made[own]) {
 		return false, ErrSkipped
 	}
 	delete(f.tree.made, own)
@@ -201,7 +211,32 @@ func (f *File) link(at int, name string) error {
 	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("it is a hard link to %s, which is not there: restore that one too", f.item.First)
 	}
+	if err == nil {
+		f.other(at, name)
+	}
 	return err
+}
+
+// other notes that what was linked is not the file that was saved: the first name was not
+// selected, was kept or did not come whole. Only times that all file systems have count.
+func (f *File) other(at int, name string) {
+	var st unix.Stat_t
+	it := f.item
+	if it.Mode&unix.S_IFMT != unix.S_IFREG || unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
+		return
+	}
+	is := fmt.Sprintf("with %s; saved were %s", what(st.Size, st.Mtim.Sec), what(it.Size, it.Mtime))
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		is = "which is no regular file"
+	case st.Size == it.Size && (st.Mtim.Sec == it.Mtime || !everywhere(it.Mtime)):
+		return
+	}
+	f.strange = append(f.strange, fmt.Errorf("it is a further name of %s as that is there now, %s: restore that one too", it.First, is))
+}
+
+func what(size, mtime int64) string {
+	return fmt.Sprintf("%d bytes of %s", size, date(mtime))
 }
 
 func temporaryName() string { return fmt.Sprintf(".vz7ct-%016x", rand.Uint64()) }

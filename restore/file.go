@@ -5,8 +5,10 @@ package restore
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +31,7 @@ type File struct {
 	inode     chattr.Attributes
 	strange   []error // about attributes that are ours
 	told      bool    // that it is not exact
+	timeless  bool    // it was not given its times
 }
 
 type xattr struct {
@@ -61,7 +64,7 @@ func (f *File) SetXattr(name string, value []byte) {
 func (f *File) Finish() error {
 	defer f.close()
 	if f.item.First != "" {
-		return f.rename()
+		return errors.Join(append(f.strange, f.rename())...)
 	}
 	if f.existed || f.item.Path == "" {
 		if found := locks(f.path); found != 0 {
@@ -152,6 +155,7 @@ func (f *File) attributes() (errs []error) {
 			do("times", err)
 		} else if f.tree.Shared {
 			f.tree.Timeless++
+			f.timeless = true
 			set = func(string, string, []byte, int) error { return errByName }
 		} else {
 			set, name = unix.Lsetxattr, procName(f.dir)+"/"+f.current()
@@ -164,6 +168,7 @@ func (f *File) attributes() (errs []error) {
 	if !link {
 		do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, false))
 	}
+	do("times", f.timeKept(file))
 	do("inherited flags", f.forget())
 	return errs
 }
@@ -212,6 +217,22 @@ func setTimes(name string, atime, mtime, nanoseconds int64, link bool) error {
 		flags = unix.AT_SYMLINK_NOFOLLOW
 	}
 	return retry(func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, name, ts, flags) })
+}
+
+// everywhere reports whether every file system has a time: of ext4 those with small inodes,
+// and XFS without bigtime, end in 2038.
+func everywhere(seconds int64) bool { return seconds >= 0 && seconds <= math.MaxInt32 }
+
+func date(seconds int64) string { return time.Unix(seconds, 0).UTC().Format("2006-01-02 15:04:05 MST") }
+
+// timeKept looks whether the file system has the time that was set: the kernel takes the
+// nearest one without a word.
+func (f *File) timeKept(file *os.File) error {
+	var st unix.Stat_t
+	if everywhere(f.item.Mtime) || f.timeless || unix.Fstat(int(file.Fd()), &st) != nil || st.Mtim.Sec == f.item.Mtime {
+		return nil
+	}
+	return fmt.Errorf("this file system has not %s, it made %s of it", date(f.item.Mtime), date(st.Mtim.Sec))
 }
 
 // Indivisible reports whether a part of the item is worse than none of it.

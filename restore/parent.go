@@ -101,6 +101,8 @@ func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.
 		case err == nil && kind == unix.S_IFDIR:
 			if ours {
 				t.remember(st)
+			} else {
+				t.date(st)
 			}
 			return t.noted(f)
 		case err == nil:
@@ -125,6 +127,33 @@ func (t *Tree) remember(st unix.Stat_t) {
 	if len(t.made) < maxMade {
 		t.made[inode{st.Dev, st.Ino}] = true
 	}
+}
+
+// keepDates says whether times of directories count. That of the root is read at once.
+func (t *Tree) keepDates(r Replace) {
+	var st unix.Stat_t
+	if !t.dates && (r == IfNewer || r == IfOlder) && unix.Fstat(int(t.root.Fd()), &st) == nil {
+		t.dates = true
+		t.date(st)
+	}
+}
+
+// date notes the time of a directory that was there, before something is put into it.
+func (t *Tree) date(st unix.Stat_t) {
+	own := inode{st.Dev, st.Ino}
+	if _, known := t.dated[own]; t.dates && !known && !t.made[own] && len(t.dated) < maxMade {
+		t.dated[own] = st.Mtim.Sec
+	}
+}
+
+// timeOf returns the time of what is there, as it was before the restore.
+func (t *Tree) timeOf(st unix.Stat_t) int64 {
+	own := inode{st.Dev, st.Ino}
+	if before, known := t.dated[own]; known && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		delete(t.dated, own)
+		return before
+	}
+	return st.Mtim.Sec
 }
 
 // follow opens the directory that a link in the tree means: as a process in the

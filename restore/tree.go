@@ -44,13 +44,14 @@ type Item struct {
 	Mode         uint32
 	UID, GID     uint32
 	Rdev         uint64
+	Size         int64 // of what was saved; for a further name of it
 	Atime, Mtime int64 // seconds
 	// Nanoseconds are those of Mtime.
 	Nanoseconds int64
 	// Link is the target of a symbolic link, to be kept as it is.
 	Link string
-	// First is the path of the name that this one is to be a hard link of; the
-	// rest of the item does not count then.
+	// First is the path of the name that this one is to be a hard link of. The
+	// rest of the item only says what file that was.
 	First string
 	// Linked: further names are made of it later, with First.
 	Linked bool
@@ -101,6 +102,10 @@ type Tree struct {
 	// made are directories that were missing on the way to a name and have not come
 	// themselves yet: whatever Replace says, they were not there before.
 	made map[inode]bool
+	// dated are times of directories that were there, from before anything was put
+	// into them, where Replace goes by the time.
+	dated map[inode]int64
+	dates bool // Replace goes by the time
 	// covered are directories on which another file system belongs: see Cover.
 	covered map[inode]bool
 }
@@ -132,7 +137,7 @@ func Open(root *os.File, spill string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{Mountinfo: "/proc/self/mountinfo", root: root, dirs: d, mounts: map[uint64]*os.File{home: root}, made: map[inode]bool{}}, nil
+	return &Tree{Mountinfo: "/proc/self/mountinfo", root: root, dirs: d, mounts: map[uint64]*os.File{home: root}, made: map[inode]bool{}, dated: map[inode]int64{}}, nil
 }
 
 // Close gives the directories that were restored their times and flags, after all that

@@ -24,6 +24,15 @@ func Ext4(t testing.TB) string {
 	})
 }
 
+// OldExt4 returns the root of a new ext4 with small inodes, which have no room for times
+// beyond 2038 and for fractions of a second.
+func OldExt4(t testing.TB) string {
+	t.Helper()
+	return open(t, func(image, point string) error {
+		return first(run("mke2fs", "-q", "-F", "-t", "ext4", "-I", "128", "-O", "^project,^quota", image, "16M"), mount("ext4", "loop", image, point))
+	})
+}
+
 // Projects returns the root of a new file system with flags and project ids: an ext4, or
 // an XFS where the kernel writes to no such ext4 (it needs CONFIG_QFMT_V2).
 func Projects(t testing.TB) string {
