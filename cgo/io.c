@@ -108,6 +108,7 @@ static void
 read_piece(struct job * j, struct io * io)
 {
 	ssize_t n;
+	off_t end;
 	int64_t want = io->count;
 	int found;
 
@@ -116,6 +117,14 @@ read_piece(struct job * j, struct io * io)
 	if (!found) {
 		io->status = 0;
 		if (j->tail_sent || j->pos >= j->size || io->count < 1)
+			return;
+		/*
+		 * What was cut meanwhile ends here, and is seen to be shorter
+		 * when it is restored: it is no hole.
+		 */
+		if ((end = lseek(j->fd, 0, SEEK_END)) < 0)
+			return (fail(io, errno));
+		if (end < j->size)
 			return;
 		j->tail_sent = 1;
 		io->buf[0] = 0;
