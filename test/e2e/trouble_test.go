@@ -249,8 +249,8 @@ func TestEncryptingDaemon(t *testing.T) {
 	w.newNode()
 	w.create(rig.Container{Name: "web", UUID: webUUID, Size: "1G", Tree: smallTree})
 	w.run("prlctl", "mount", "web")
-	const marker = "this-must-not-be-readable-in-a-volume"
-	w.run("sh", "-c", "cd /vz/root/"+webUUID+" && truncate -s 8M holes && echo "+marker+"-1 >> holes && yes "+marker+"-2 | head -c 300000 > plain")
+	const marker, control = "this-must-not-be-readable-in-a-volume", "attributes-are-not-encrypted"
+	w.run("sh", "-c", "cd /vz/root/"+webUUID+" && truncate -s 8M holes && echo "+marker+"-1 >> holes && yes "+marker+"-2 | head -c 300000 > plain && setfattr -n user.control -v "+control+" plain")
 	w.run("prlctl", "umount", "web")
 	key := filepath.Join(w.dir, "key.pem")
 	out, err := exec.Command("sh", "-c", "openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=vz7ct -keyout "+key+".k -out "+key+".c 2>&1 && cat "+key+".k "+key+".c > "+key).CombinedOutput()
@@ -268,10 +268,16 @@ func TestEncryptingDaemon(t *testing.T) {
 	if len(volumes) == 0 {
 		t.Fatal("no volume")
 	}
+	seen := false
 	for _, v := range volumes {
+		// Whoever could not read the volume would find nothing either.
+		seen = seen || exec.Command("grep", "-q", "-a", control, v).Run() == nil
 		if out, err := exec.Command("grep", "-c", "-a", marker, v).CombinedOutput(); err == nil {
 			t.Errorf("%s holds the content in clear: %s lines", v, out)
 		}
+	}
+	if !seen {
+		t.Error("the volumes do not hold an attribute, which no daemon encrypts: that they do not hold the content says nothing")
 	}
 	w.run("prlctl", "destroy", "web")
 	w.restore(rig.Restore{JobIDs: []int{r.ID}})
