@@ -45,6 +45,7 @@ type backup struct {
 	early   bool  // it is open, and the daemon has not asked for it yet
 	links   *links
 	warned  bool // about the FileSet's options
+	paths   paths
 	count   counters
 	merge   time.Duration
 	started time.Time
@@ -257,6 +258,9 @@ func (b *backup) current(flags Flags) (*Entry, error) {
 		b.told = true
 		b.links.replace(b.next)
 		b.count.add(e)
+		if w := b.paths.judge(e.Name); w != "" && e.Kind != Object {
+			b.job.Log.Warnf("%s", w)
+		}
 		b.job.count(b.count.entries(), b.count.bytes)
 		if e.Kind == Regular && b.job.Daemon.Plain && !flags.Encrypted && b.hasHoles() {
 			e.Holes = Pieces
