@@ -28,11 +28,21 @@ type File struct {
 	path      *os.File // anything else, as a place
 	existed   bool
 	xattrs    []xattr
+	taken     int // bytes of attributes
+	untaken   int64
 	inode     chattr.Attributes
 	strange   []error // about attributes that are ours
 	told      bool    // that it is not exact
 	timeless  bool    // it was not given its times
 }
+
+// maxXattrs is how many bytes of attributes one item may have: Bareos carries 1 MiB for a
+// file, Bacula 4 MB, but the list may come in any number of parts.
+const maxXattrs = 16 << 20
+
+// maxFaults is how many of an item's attributes are named that something went wrong with:
+// each has the item's path in its text, and both may be long.
+const maxFaults = 10
 
 type xattr struct {
 	name  string
@@ -51,6 +61,10 @@ func (f *File) Fd() int {
 // SetXattr records an extended attribute; Finish sets it. Both daemons deliver
 // attributes after they have asked for owner, mode and times.
 func (f *File) SetXattr(name string, value []byte) {
+	if f.taken += len(name) + len(value); f.taken > maxXattrs {
+		f.untaken++
+		return
+	}
 	if strings.HasPrefix(name, chattr.Prefix) {
 		f.own(name, value)
 		return
@@ -72,6 +86,9 @@ func (f *File) Finish() error {
 		}
 	}
 	errs := append(f.strange, f.attributes()...)
+	if f.untaken > 0 {
+		errs = append(errs, fmt.Errorf("%d attributes beyond %d MiB of them", f.untaken, maxXattrs>>20))
+	}
 	f.told = f.told || len(errs) > 0
 	err := f.rename()
 	if err == nil {
@@ -115,7 +132,7 @@ func (f *File) rename() error {
 	at := int(f.dir.Fd())
 	err := retry(func() error { return unix.Renameat(at, f.temporary, at, f.name) })
 	if err != nil {
-		_ = unix.Unlinkat(at, f.temporary, 0)
+		f.remove()
 		return fmt.Errorf("replace %s: %w", f.item.Path, f.tree.why(err, f.dir, f.name))
 	}
 	if f.item.First != "" {
@@ -162,8 +179,18 @@ func (f *File) attributes() (errs []error) {
 			do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, true))
 		}
 	}
+	refused := 0
 	for _, x := range f.xattrs {
-		do("attribute "+x.name, retry(func() error { return set(name, x.name, x.value, 0) }))
+		err := retry(func() error { return set(name, x.name, x.value, 0) })
+		if err != nil {
+			refused++
+		}
+		if refused <= maxFaults {
+			do(fmt.Sprintf("attribute %.256s", x.name), err)
+		}
+	}
+	if more := refused - maxFaults; more > 0 {
+		errs = append(errs, fmt.Errorf("%d more attributes", more))
 	}
 	if !link {
 		do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, false))

@@ -34,8 +34,9 @@ func withFlags(place *os.File, directory bool, f func(fd int) error) error {
 func (f *File) own(name string, value []byte) {
 	kind := f.item.Mode & unix.S_IFMT
 	switch {
+	case len(f.strange) >= maxFaults:
 	case name != chattr.Name:
-		f.strange = append(f.strange, fmt.Errorf("attribute %q is of a newer release", name))
+		f.strange = append(f.strange, fmt.Errorf("attribute %.256q is of a newer release", name))
 	case kind != unix.S_IFREG && kind != unix.S_IFDIR:
 		f.strange = append(f.strange, errors.New("flags of what is no file and no directory"))
 	default:
