@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A backup may have any number of attributes that cannot be set, of a file whose path is
@@ -64,5 +66,17 @@ func TestNothingTemporaryStays(t *testing.T) {
 	must(t, err)
 	if len(entries) != 1 || entries[0].Name() != "d" {
 		t.Errorf("the tree has %v, want d alone", entries)
+	}
+}
+
+// With O_NONBLOCK writing waits for no mandatory lock of a tenant's. Kernels from 5.15 on
+// have none to try it with.
+func TestWritingWaitsForNoLock(t *testing.T) {
+	tr, _ := tree(t)
+	f, err := tr.Create(file("x"))
+	must(t, err)
+	defer f.Abort()
+	if flags, err := unix.FcntlInt(uintptr(f.Fd()), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+		t.Errorf("the descriptor has flags %#x, %v, want O_NONBLOCK", flags, err)
 	}
 }

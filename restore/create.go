@@ -158,7 +158,10 @@ func (f *File) make() error {
 	var err error
 	switch f.item.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+		// O_NONBLOCK: a tenant may have mounted a tmpfs with mandatory locks, which Linux had
+		// until 5.15, and lock the file; then writing to it fails instead of waiting for him
+		// (locks_mandatory_area of fs/locks.c, Linux 3.10).
+		const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK
 		fd, err := retryInt(func() (int, error) { return unix.Openat(at, name, flags, 0o600) })
 		if err != nil {
 			return err
