@@ -147,6 +147,12 @@ func (r *restoration) create(f *Restored) (Answer, error) {
 	if it == nil {
 		return Skip, nil
 	}
+	if f.Kind == HardLink && it.First == "" {
+		// Nothing would tell package restore that it is a link, and nobody has judged it as
+		// anything else.
+		r.failed(f, fmt.Errorf("it is a hard link to %s, which is no file", text.Name(f.Link)))
+		return Skip, nil
+	}
 	file, err := tree.Create(*it)
 	switch {
 	case errors.Is(err, restore.ErrSkipped):
