@@ -203,43 +203,4 @@ func (f *File) open(name string) error {
 	return nil
 }
 
-// link makes a hard link to a name that was restored before.
-func (f *File) link(at int, name string) error {
-	dir, first, err := f.tree.parent(f.item.First)
-	if err != nil {
-		return err
-	}
-	// Without AT_SYMLINK_FOLLOW: a link in the last component is linked itself.
-	err = retry(func() error { return unix.Linkat(int(dir.Fd()), first, at, name, 0) })
-	if errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("it is a hard link to %s, which is not there: restore that one too", f.item.First)
-	}
-	if err == nil {
-		f.other(at, name)
-	}
-	return err
-}
-
-// other notes that what was linked is not the file that was saved: the first name was not
-// selected, was kept or did not come whole. Only times that all file systems have count.
-func (f *File) other(at int, name string) {
-	var st unix.Stat_t
-	it := f.item
-	if it.Mode&unix.S_IFMT != unix.S_IFREG || unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) != nil {
-		return
-	}
-	is := fmt.Sprintf("with %s; saved were %s", what(st.Size, st.Mtim.Sec), what(it.Size, it.Mtime))
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		is = "which is no regular file"
-	case st.Size == it.Size && (st.Mtim.Sec == it.Mtime || !everywhere(it.Mtime)):
-		return
-	}
-	f.strange = append(f.strange, fmt.Errorf("it is a further name of %s as that is there now, %s: restore that one too", it.First, is))
-}
-
-func what(size, mtime int64) string {
-	return fmt.Sprintf("%d bytes of %s", size, date(mtime))
-}
-
 func temporaryName() string { return fmt.Sprintf(".vz7ct-%016x", rand.Uint64()) }

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -44,15 +45,16 @@ type Item struct {
 	Mode         uint32
 	UID, GID     uint32
 	Rdev         uint64
-	Size         int64 // of what was saved; for a further name of it
 	Atime, Mtime int64 // seconds
 	// Nanoseconds are those of Mtime.
 	Nanoseconds int64
 	// Link is the target of a symbolic link, to be kept as it is.
 	Link string
-	// First is the path of the name that this one is to be a hard link of. The
-	// rest of the item only says what file that was.
+	// First is the path of the name that this one is to be a hard link of; of the rest of
+	// the item type, size and mtime count then: what is there must be that file.
 	First string
+	// Size is the length of a regular file.
+	Size int64
 	// Linked: further names are made of it later, with First.
 	Linked bool
 	// Replace says what to do if the name exists.
@@ -94,6 +96,8 @@ type Tree struct {
 
 	root *os.File
 	dirs *directories
+	// begun is before the first change.
+	begun time.Time
 	// last and above are the directories used last, for the next name beside.
 	last []level
 	// mounts are directories on each mount that was entered, by its number, or by its
@@ -137,7 +141,7 @@ func Open(root *os.File, spill string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{Mountinfo: "/proc/self/mountinfo", root: root, dirs: d, mounts: map[uint64]*os.File{home: root}, made: map[inode]bool{}, dated: map[inode]int64{}}, nil
+	return &Tree{Mountinfo: "/proc/self/mountinfo", root: root, dirs: d, begun: time.Now().Add(-coarse), mounts: map[uint64]*os.File{home: root}, made: map[inode]bool{}, dated: map[inode]int64{}}, nil
 }
 
 // Close gives the directories that were restored their times and flags, after all that
