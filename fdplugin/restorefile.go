@@ -18,6 +18,10 @@ import (
 // placeFlags open a directory as a place.
 const placeFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 
+// maxMemory is how much of a restore goes to tmpfs of a running container: enough for what
+// programs keep in /run.
+const maxMemory = 256 << 20
+
 // existingContainer is the target of restore=file: the root of a container that runs, or
 // the disks of one that is stopped.
 type existingContainer struct {
@@ -95,7 +99,7 @@ func (j *Job) openExisting(o Options) (*existingContainer, error) {
 		root.Close()
 		return nil, err
 	}
-	t.tree.Shared = true
+	t.tree.Shared, t.tree.Memory = true, maxMemory
 	if pid != 0 {
 		t.tree.Mountinfo = fmt.Sprintf("/proc/%d/mountinfo", pid)
 	}

@@ -53,10 +53,15 @@ func (t *Tree) Create(it Item) (*File, error) {
 
 // begin makes the item, under a temporary name if its own is taken.
 func (f *File) begin() error {
+	need, err := f.tree.memory(f.dir, f.item.length())
+	if err != nil {
+		return fmt.Errorf("create %s: %w", f.item.Path, err)
+	}
 	exists, err := f.decide()
 	if err != nil || f.existed {
 		return err
 	}
+	f.tree.spent += need
 	if exists {
 		f.temporary = temporaryName()
 	}

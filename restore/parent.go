@@ -114,7 +114,11 @@ func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.
 		case !errors.Is(err, unix.ENOENT) || !make || made:
 			return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), err)
 		}
-		err = retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o755) })
+		need, err := t.memory(dir, 0)
+		if err == nil {
+			t.spent += need
+			err = retry(func() error { return unix.Mkdirat(int(dir.Fd()), name, 0o755) })
+		}
 		ours = err == nil
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return nil, fmt.Errorf("make directory %s: %w", strings.Join(whole, "/"), t.why(err, dir, ""))

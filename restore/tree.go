@@ -91,11 +91,18 @@ type Tree struct {
 	// file's at any moment. Then nothing is done by name that the kernel can do by
 	// descriptor only from 5.8 on: see Timeless.
 	Shared bool
+	// Memory is how many bytes may go to tmpfs that are mounted below the root, 0 if any
+	// number may: pages of a tmpfs are charged to who writes them (mm/shmem.c), so one that
+	// a tenant has mounted where files are to be restored would fill the node's memory.
+	Memory int64
 	// Timeless counts the links that have the time of their restore for that.
 	Timeless int64
 
 	root *os.File
 	dirs *directories
+	// inMemory are the numbers of mounts that are tmpfs, spent what has gone there.
+	inMemory map[uint64]bool
+	spent    int64
 	// begun is before the first change.
 	begun time.Time
 	// last and above are the directories used last, for the next name beside.
@@ -141,7 +148,10 @@ func Open(root *os.File, spill string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{Mountinfo: "/proc/self/mountinfo", root: root, dirs: d, begun: time.Now().Add(-coarse), mounts: map[uint64]*os.File{home: root}, made: map[inode]bool{}, dated: map[inode]int64{}}, nil
+	return &Tree{
+		Mountinfo: "/proc/self/mountinfo", root: root, dirs: d, begun: time.Now().Add(-coarse),
+		mounts: map[uint64]*os.File{home: root}, inMemory: map[uint64]bool{}, made: map[inode]bool{}, dated: map[inode]int64{},
+	}, nil
 }
 
 // Close gives the directories that were restored their times and flags, after all that
@@ -213,6 +223,9 @@ func (t *Tree) note(dir *os.File) error {
 	}
 	if len(t.mounts) >= maxMounts {
 		return fmt.Errorf("%s: files were restored to %d other file systems of the tree already", dir.Name(), maxMounts)
+	}
+	if err := t.memoryOf(id, dir); err != nil {
+		return err
 	}
 	own, err := openPath(dir, ".", unix.O_DIRECTORY)
 	if err == nil {

@@ -274,7 +274,28 @@ func mounted() []*attack {
 				}
 				return nil
 			}},
+		inMemory(),
 	)
+}
+
+// inMemory is a restore of more than there should be room for.
+func inMemory() *attack {
+	a := &attack{name: "file system in the node's memory", plant: func(*ground) { mount("tmpfs", "/mnt", "tmpfs", 0, "size=1t") },
+		seen: func(g *ground) []string {
+			var st unix.Statfs_t
+			check(unix.Statfs(g.inside()+"/mnt", &st))
+			if used := int64(st.Blocks-st.Bfree) * st.Bsize; used > memory {
+				return []string{fmt.Sprintf("%d bytes of a tmpfs are filled", used)}
+			}
+			return nil
+		}}
+	for n := range 8 {
+		it := file(fmt.Sprintf("mnt/%d", n))
+		it.content = strings.Repeat("x", memory/4)
+		it.Size = memory / 4
+		a.items = append(a.items, it)
+	}
+	return a
 }
 
 // hanging are to let the restore wait for ever.

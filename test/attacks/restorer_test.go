@@ -25,6 +25,9 @@ type item struct {
 	first func(g *ground)
 }
 
+// memory is how much of a restore may go to what a tenant has in memory.
+const memory = 1 << 20
+
 // file, dir, link and after are items with the attributes of somebody else.
 func file(path string) item {
 	return item{content: "changed", xattrs: map[string]string{"trusted.evil": "changed"}, Item: restore.Item{
@@ -90,7 +93,7 @@ func (g *ground) productOnce(a *attack, _ *result) error {
 	check(err)
 	tree, err := restore.Open(root, filepath.Join(g.Dir, "state"))
 	check(err)
-	tree.Shared = true
+	tree.Shared, tree.Memory = true, memory
 	tree.Mountinfo = fmt.Sprintf("/proc/%d/mountinfo", g.Pid)
 	var errs []error
 	for _, it := range a.items {
