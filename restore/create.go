@@ -108,6 +108,11 @@ func (f *File) decide() (exists bool, err error) {
 		f.path, f.existed = there, true
 		return true, nil
 	case isDir:
+		if f.item.First != "" {
+			if _, _, err := f.first(); err != nil {
+				return false, fmt.Errorf("create %s: %w", f.item.Path, err) // before anything goes
+			}
+		}
 		if err := retry(func() error { return unix.Unlinkat(at, f.name, unix.AT_REMOVEDIR) }); err != nil {
 			return false, fmt.Errorf("%s: %w: %w", f.item.Path, ErrInTheWay, f.tree.why(err, f.dir, f.name))
 		}

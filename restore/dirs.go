@@ -155,7 +155,7 @@ func (t *Tree) setLate(e late) error {
 		}
 		return withFlags(dir, true, func(fd int) error { return chattr.Set(fd, e.Attributes, t.Hold) })
 	}
-	dir, name, err := t.parent(e.path)
+	dir, name, err := t.existing(e.path)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package restore
 import (
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,23 +13,33 @@ import (
 
 // link makes a hard link to a name that was restored before, or is there as it was saved.
 func (f *File) link(at int, name string) error {
-	dir, first, err := f.tree.parent(f.item.First)
+	dir, first, err := f.first()
 	if err != nil {
 		return err
 	}
-	place, st, err := f.tree.look(dir, first)
-	if errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("it is a hard link to %s, which is not there: restore that one too", f.item.First)
-	}
-	if err != nil {
-		return fmt.Errorf("look at %s, to which it is a hard link: %w", f.item.First, err)
-	}
-	place.Close()
-	if !f.is(st) {
-		return fmt.Errorf("it is a hard link to %s, which is another file than the one that was saved: restore that one too, with replace=always", f.item.First)
-	}
 	// Without AT_SYMLINK_FOLLOW: a link in the last component is linked itself.
 	return retry(func() error { return unix.Linkat(int(dir.Fd()), first, at, name, 0) })
+}
+
+// first returns the directory and the name of what the item is a hard link to.
+func (f *File) first() (*os.File, string, error) {
+	dir, first, err := f.tree.existing(f.item.First)
+	var st unix.Stat_t
+	if err == nil {
+		var place *os.File
+		if place, st, err = f.tree.look(dir, first); err == nil {
+			place.Close()
+		}
+	}
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil, "", fmt.Errorf("it is a hard link to %s, which is not there: restore that one too", f.item.First)
+	case err != nil:
+		return nil, "", fmt.Errorf("look at %s, to which it is a hard link: %w", f.item.First, err)
+	case !f.is(st):
+		return nil, "", fmt.Errorf("it is a hard link to %s, which is another file than the one that was saved: restore that one too, with replace=always", f.item.First)
+	}
+	return dir, first, nil
 }
 
 // coarse is more than the clock of a file system lags behind: a tick.

@@ -49,3 +49,22 @@ func TestHardLinkToAnotherFile(t *testing.T) {
 		t.Errorf("the tree has %v", entries)
 	}
 }
+
+// What cannot be linked leaves nothing behind, and takes nothing away.
+func TestHardLinkToNothing(t *testing.T) {
+	tr, root := tree(t)
+	must(t, os.Mkdir(filepath.Join(root, "there"), 0o755))
+	for _, name := range []string{"second", "there"} {
+		it := file(name)
+		it.First = "gone/deep/first"
+		if err := put(tr, it, ""); err == nil || !strings.Contains(err.Error(), "restore that one too") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	must(t, tr.Close())
+	entries, err := os.ReadDir(root)
+	must(t, err)
+	if len(entries) != 1 || entries[0].Name() != "there" {
+		t.Errorf("the tree has %v, want the directory that was there", entries)
+	}
+}

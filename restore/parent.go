@@ -20,12 +20,17 @@ const keep = 64
 
 // parent returns the directory in which the item's last name is, and that name.
 // Missing directories are made. The directory belongs to the tree.
-func (t *Tree) parent(p string) (*os.File, string, error) {
+func (t *Tree) parent(p string) (*os.File, string, error) { return t.above(p, true) }
+
+// existing is parent where nothing is made.
+func (t *Tree) existing(p string) (*os.File, string, error) { return t.above(p, false) }
+
+func (t *Tree) above(p string, make bool) (*os.File, string, error) {
 	if _, err := split(p); err != nil {
 		return nil, "", err
 	}
 	dir, name := path.Split(p)
-	f, err := t.directory(strings.TrimSuffix(dir, "/"), true)
+	f, err := t.directory(strings.TrimSuffix(dir, "/"), make)
 	return f, name, err
 }
 
