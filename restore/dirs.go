@@ -30,7 +30,9 @@ type fixed struct {
 	Dev, Ino                  uint64 // of what was restored: nothing else gets flags
 	Told                      bool   // that it is not exact
 	chattr.Attributes
-	PathLength uint32
+	// Shared is how much of the path before the path begins with, Rest how much it has
+	// beyond: the paths of a deep tree would fill the disk.
+	Shared, Rest uint32
 }
 
 var fixedSize = binary.Size(fixed{})
@@ -39,6 +41,7 @@ var fixedSize = binary.Size(fixed{})
 type directories struct {
 	file *os.File
 	w    *bufio.Writer
+	path string // that was recorded last
 	// attributes: there are flags or projects among them.
 	attributes bool
 }
@@ -56,10 +59,14 @@ func newDirectories(dir string) (*directories, error) {
 }
 
 func (d *directories) add(e late) error {
-	e.PathLength = uint32(len(e.path))
+	n := 0
+	for n < len(e.path) && n < len(d.path) && e.path[n] == d.path[n] {
+		n++
+	}
+	e.Shared, e.Rest, d.path = uint32(n), uint32(len(e.path)-n), e.path
 	b, err := binary.Append(nil, binary.LittleEndian, e.fixed)
 	if err == nil {
-		_, err = d.w.Write(append(b, e.path...))
+		_, err = d.w.Write(append(b, e.path[n:]...))
 	}
 	if err != nil {
 		return fmt.Errorf("record times and flags of %s: %w", e.path, err)
@@ -79,6 +86,7 @@ func (d *directories) each(f func(n int, e late)) error {
 	}
 	r := bufio.NewReaderSize(d.file, 64<<10)
 	head := make([]byte, fixedSize)
+	var path []byte
 	for n := 0; ; n++ {
 		var e late
 		_, err := io.ReadFull(r, head)
@@ -88,9 +96,9 @@ func (d *directories) each(f func(n int, e late)) error {
 		if err == nil {
 			_, err = binary.Decode(head, binary.LittleEndian, &e.fixed)
 		}
-		path := make([]byte, e.PathLength)
 		if err == nil {
-			_, err = io.ReadFull(r, path)
+			path = append(path[:e.Shared], make([]byte, e.Rest)...)
+			_, err = io.ReadFull(r, path[e.Shared:])
 		}
 		if err != nil {
 			return fmt.Errorf("times and flags of directories, from the %dth on: %w", n+1, err)

@@ -61,7 +61,7 @@ func TestHardLinkToNothing(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	must(t, tr.Close())
+	must(t, closed(tr))
 	entries, err := os.ReadDir(root)
 	must(t, err)
 	if len(entries) != 1 || entries[0].Name() != "there" {

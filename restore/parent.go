@@ -15,8 +15,15 @@ import (
 	"github.com/bareos-contrib/vz7ct/internal/mount"
 )
 
-// keep is how many directories of the path used last stay open.
-const keep = 64
+// keep is how many directories of the path used last stay open, the first ones and as many
+// of the last ones: the next name is beside it, or a little above. Of those between it is one
+// of a thousand, so that a tree of any depth is left again without coming all the way down
+// for each of its directories.
+const (
+	keep        = 32
+	between     = 1024
+	mostBetween = 32
+)
 
 // parent returns the directory in which the item's last name is, and that name.
 // Missing directories are made. The directory belongs to the tree.
@@ -42,39 +49,39 @@ func (t *Tree) directory(p string, make bool) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := t.root
 	n := 0
 	for n < len(parts) && n < len(t.last) && t.last[n].name == parts[n] {
-		at = t.last[n].dir
 		n++
 	}
-	if n > 0 && !t.inside(at) {
-		at, n = t.root, 0
+	for n > 0 && t.last[n-1].dir == nil {
+		n--
+	}
+	at := t.root
+	if n > 0 {
+		if at = t.last[n-1].dir; !t.inside(at) {
+			at, n = t.root, 0
+		}
 	}
 	t.forget(n)
-	var passing *os.File // deeper than keep: closed as soon as the next is open
 	for ; n < len(parts); n++ {
 		next, err := t.enter(at, parts[n], parts[:n+1], make)
-		if passing != nil {
-			passing.Close()
-			passing = nil
-		}
 		if err != nil {
 			return nil, err
 		}
 		at = next
-		if n < keep {
-			t.last = append(t.last, level{parts[n], next})
-		} else {
-			passing = next
-		}
-	}
-	if passing != nil {
-		// It has a place of its own at the end of the list, under a name that
-		// no component has.
-		t.last = append(t.last, level{"/", passing})
+		t.last = append(t.last, level{parts[n], next})
+		t.thin(n - keep)
 	}
 	return at, nil
+}
+
+// thin closes the n-th directory if it is one of those that do not stay open.
+func (t *Tree) thin(n int) {
+	if n < keep || n%between == 0 && n/between <= mostBetween || t.last[n].dir == nil {
+		return
+	}
+	t.last[n].dir.Close()
+	t.last[n].dir = nil
 }
 
 // inside reports whether a directory that was opened before is in the tree still: it
@@ -92,7 +99,9 @@ func (t *Tree) inside(dir *os.File) bool {
 // forget closes the directories from the n-th on.
 func (t *Tree) forget(n int) {
 	for _, l := range t.last[n:] {
-		l.dir.Close()
+		if l.dir != nil {
+			l.dir.Close()
+		}
 	}
 	t.last = t.last[:n]
 }

@@ -128,7 +128,7 @@ type inode struct{ dev, ino uint64 }
 // were not selected at all.
 const maxMade = 1 << 16
 
-// level is an open directory on the way to the one used last.
+// level is a directory on the way to the one used last; of many only some are open.
 type level struct {
 	name string
 	dir  *os.File
