@@ -70,6 +70,8 @@ type restoration struct {
 	// directories are those of restore=dir, by the UUID in the backup.
 	directories map[string]*directory
 
+	// tree is the one that was written to last.
+	tree *restore.Tree
 	file *restore.File
 	what *Restored
 	// strict: the file is one of a private area that is not trusted. withheld is how
@@ -153,6 +155,7 @@ func (r *restoration) create(f *Restored) (Answer, error) {
 		r.failed(f, fmt.Errorf("it is a hard link to %s, which is no file", text.Name(f.Link)))
 		return Skip, nil
 	}
+	r.at(tree)
 	file, err := tree.Create(*it)
 	switch {
 	case errors.Is(err, restore.ErrSkipped):
@@ -205,6 +208,25 @@ func (r *restoration) target(f *Restored) (target, error) {
 	default:
 		return r.intoNew(f)
 	}
+}
+
+// maxContainers is how many containers one restore may be of: each keeps descriptors of the
+// daemon's open until the end, and the names of a backup may be of any number of them.
+const maxContainers = 100
+
+func (r *restoration) roomForMore() error {
+	if len(r.containers)+len(r.directories) < maxContainers {
+		return nil
+	}
+	return fmt.Errorf("these are files of more than %d containers: restore them in several jobs", maxContainers)
+}
+
+// at is told of the tree that is written to. Another one lets go of its way.
+func (r *restoration) at(tree *restore.Tree) {
+	if r.tree != nil && r.tree != tree {
+		r.tree.Leave()
+	}
+	r.tree = tree
 }
 
 // manifestOf catches the manifest among the files. It says what a restore of the

@@ -67,6 +67,9 @@ func (r *restoration) intoNew(f *Restored) (target, error) {
 	if c := r.containers[p.uuid]; c != nil {
 		return c, nil
 	}
+	if err := r.roomForMore(); err != nil {
+		return nil, fmt.Errorf("restore=ct: %w", err)
+	}
 	m := r.job.objects[p.uuid]
 	if m == nil {
 		return nil, fmt.Errorf("restore=ct: what the disks of container %s were like is not known: the catalogue has no restore object, and %s%s/%s was not restored before %s. Select that file too",

@@ -49,6 +49,9 @@ func (r *restoration) intoDirectory(f *Restored) (target, error) {
 	if d := r.directories[p.uuid]; d != nil {
 		return d, nil
 	}
+	if err := r.roomForMore(); err != nil {
+		return nil, fmt.Errorf("restore=dir: %w", err)
+	}
 	d := &directory{job: r.job, uuid: p.uuid, path: filepath.Join(r.opts.Directory, p.uuid)}
 	if err := d.open(r.opts); err != nil {
 		return nil, fmt.Errorf("restore=dir: %w", err)

@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -286,5 +287,35 @@ func TestReplaceOptions(t *testing.T) {
 				t.Errorf("restore=%s, replace %c: %v", mode, tt.how, err)
 			}
 		}
+	}
+}
+
+// A hostile backup names any number of containers, and the daemon has a limit of open
+// files for all its jobs.
+func TestFilesOfManyContainers(t *testing.T) {
+	n := emptyNode(t)
+	j, log := toDir(t, n, n.path("out"))
+	must(t, j.StartRestore(cmd))
+	open := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		return len(entries)
+	}
+	before := open()
+	var err error
+	made := 0
+	for ; err == nil && made < 1000; made++ {
+		name := fmt.Sprintf("/mnt/bareos/%08x%s%sx", made, webID[8:], strings.Repeat("/d", 50)+"/")
+		err = one(j, Restored{Kind: Regular, Name: name, Stat: unix.Stat_t{Mode: unix.S_IFREG}}, "x")
+	}
+	if made-1 != maxContainers || !strings.Contains(log.all("fatal"), "of more than 100 containers: restore them in several jobs") {
+		t.Errorf("after %d containers: %v\n%s", made-1, err, log.all("fatal"))
+	}
+	if got := open() - before; got > 3*maxContainers+100 {
+		t.Errorf("%d descriptors are open", got)
+	}
+	j.EndRestore(Failed)
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left %q", left)
 	}
 }

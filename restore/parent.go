@@ -96,6 +96,10 @@ func (t *Tree) inside(dir *os.File) bool {
 	return err != nil || at == root || strings.HasPrefix(at, strings.TrimSuffix(root, "/")+"/")
 }
 
+// Leave closes the directories on the way to the one used last, for a tree that may not be
+// written to for a while.
+func (t *Tree) Leave() { t.forget(0) }
+
 // forget closes the directories from the n-th on.
 func (t *Tree) forget(n int) {
 	for _, l := range t.last[n:] {
