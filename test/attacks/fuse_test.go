@@ -13,11 +13,18 @@ import (
 // openFuse mounts a file system that this process has to serve, for as long as it
 // lives.
 func openFuse(target, mode string) (server int) {
+	server, err := tryFuse(target, mode)
+	if err != nil {
+		panic(fmt.Sprintf("mount fuse at %s: %v", target, err))
+	}
+	return server
+}
+
+func tryFuse(target, mode string) (server int, err error) {
 	_ = unix.Mknod("/dev/fuse", unix.S_IFCHR|0o600, int(unix.Mkdev(10, 229)))
 	fd, err := unix.Open("/dev/fuse", unix.O_RDWR, 0)
 	check(err)
-	mount("silent", target, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=%s,user_id=0,group_id=0,allow_other", fd, mode))
-	return fd
+	return fd, unix.Mount("silent", target, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=%s,user_id=0,group_id=0,allow_other", fd, mode))
 }
 
 // silentFuse mounts a file system whose server never answers.

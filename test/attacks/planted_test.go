@@ -318,6 +318,7 @@ func hanging() []*attack {
 			silentFuse("/mnt", "40000")
 			plantLink("mnt/sub", "/a")
 		}, items: []item{file("a/x")}},
+		{name: "first name of a hard link where nobody answers", plant: func(*ground) { silentFuse("/mnt", "40000") }, items: []item{hard("second", "mnt/x")}},
 		{name: "file that never answers", plant: func(*ground) {
 			check(os.WriteFile("/target", nil, 0o644))
 			silentFuse("/target", "100000")

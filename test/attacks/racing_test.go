@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -91,6 +92,7 @@ func racing() []*attack {
 			_ = os.Remove("/target")
 			return unix.Mkfifo("/target", 0o666) == nil
 		}, items: []item{file("target")}, hangs: true},
+		fileThatStops(),
 		{name: "race: settings mounted over a directory just made", plant: func(*ground) { mount("proc", "/proc", "proc", 0, "") },
 			mounts: func(*ground) bool {
 				ok := unix.Mount("/proc/sys/kernel", "/dir", "", unix.MS_BIND, "") == nil
@@ -134,5 +136,36 @@ func special(path string) item {
 	it := file(path)
 	it.Mode = unix.S_IFCHR | 0o666
 	it.Rdev = unix.Mkdev(1, 3)
+	return it
+}
+
+// fileThatStops is mounted over and is itself again, until it stays as it is: who asks
+// while the server is there is let go with it.
+func fileThatStops() *attack {
+	var begin time.Time // in the tenant's process
+	return &attack{name: "race: file with flags to come never answers", mounts: func(*ground) bool {
+		if begin.IsZero() {
+			begin = time.Now()
+		}
+		if time.Since(begin) > 3*time.Second {
+			return false
+		}
+		_ = os.WriteFile("/target", nil, 0o644)
+		server, err := tryFuse("/target", "100000") // a restore may take the file away
+		if err == nil && time.Since(begin) > 2*time.Second {
+			begin = time.Unix(0, 0)
+			return true
+		}
+		_ = unix.Unmount("/target", unix.MNT_DETACH)
+		_ = unix.Close(server)
+		return err == nil
+	}, items: []item{flagsToCome("target")}, hangs: true}
+}
+
+// flagsToCome is a file that gets its flags at the end, by its name.
+func flagsToCome(path string) item {
+	it := file(path)
+	it.Linked = true
+	it.xattrs = map[string]string{"vz7ct.inode": "flags=0x40"}
 	return it
 }
