@@ -227,6 +227,17 @@ func (c *newContainer) lookAgain() (prlctl.Container, error) {
 	if err := canBeReplaced(now); err != nil {
 		return now, fmt.Errorf("the old one %w", err)
 	}
+	// One that was moved would be unregistered, and nothing would bring it back.
+	place, err := j.Node.Containers.Describe(j.ctx, c.id.uuid)
+	if err != nil {
+		return now, fmt.Errorf("look at the old one: %w", err)
+	}
+	if place.Private != c.old.home {
+		return now, fmt.Errorf("the old one has its private area in %s by now, it was in %s: it was moved while this restore ran; run the restore again", place.Private, c.old.home)
+	}
+	if err := plainDirectory(place.Private); err != nil {
+		return now, fmt.Errorf("the old one %w", err)
+	}
 	ours, owner, err := j.Node.Containers.Owns(c.old.home)
 	if err == nil && !ours {
 		err = fmt.Errorf("the old one belongs to node %q by its file .owner by now", owner)

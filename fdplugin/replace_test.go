@@ -387,7 +387,16 @@ func TestRollBackOfOneThatHasChanged(t *testing.T) {
 		"mounted":        {func(n *fakeNode) { n.web().State = "mounted" }, `the old one is "mounted"`},
 		"failed over":    {func(n *fakeNode) { n.owner = "node2" }, `belongs to node "node2" by its file .owner by now`},
 		"odd descriptor": {func(n *fakeNode) { spoilDescriptors(t, n) }, "names its images by their whole path"},
-		"stopped":        {func(n *fakeNode) { n.web().State = "stopped" }, ""},
+		"moved": {func(n *fakeNode) {
+			// Its area is elsewhere by now; unregistered, nothing would bring it back.
+			must(t, os.Rename(n.place.Private, n.path("elsewhere")))
+			n.place.Private = n.path("elsewhere")
+		}, "the old one has its private area in "},
+		"link by now": {func(n *fakeNode) {
+			must(t, os.Rename(n.place.Private, n.path("elsewhere")))
+			must(t, os.Symlink(n.path("elsewhere"), n.place.Private))
+		}, "which is a link or a file system of its own"},
+		"stopped": {func(n *fakeNode) { n.web().State = "stopped" }, ""},
 	} {
 		n := toReplace(t, "running")
 		j, log := n.job(t, bareos)
@@ -406,7 +415,12 @@ func TestRollBackOfOneThatHasChanged(t *testing.T) {
 		}
 		areas, err := os.ReadDir(n.path("private"))
 		must(t, err)
-		if left := n.left(t); len(left) > 0 || len(areas) != 1 || !exists(n.path("private/"+webID+"/old")) || slices.Contains(n.calls, "unregister") {
+		home, left := n.path("private/"+webID), n.left(t)
+		if exists(n.path("elsewhere")) {
+			home = n.path("elsewhere")
+			areas = append(slices.DeleteFunc(areas, func(e os.DirEntry) bool { return e.Name() == webID }), nil)
+		}
+		if len(left) > 0 || len(areas) != 1 || !exists(home+"/old") || slices.Contains(n.calls, "unregister") {
 			t.Errorf("%s: left %q, areas %v, calls %q", name, left, areas, n.calls)
 		}
 	}
