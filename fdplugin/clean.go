@@ -131,7 +131,9 @@ func (j *Job) finish() string {
 // back is remembered by disk: no other snapshot may be made there (stuck). It
 // fails when it could not even look.
 func (j *Job) sweep() error {
-	stuck, err := j.cleaner().Sweep(j.ctx, false)
+	c := j.cleaner()
+	c.stayed = nil // what stays of other jobs' restores says nothing of this one's
+	stuck, err := c.Sweep(j.ctx, false)
 	if stuck == nil {
 		return err
 	}

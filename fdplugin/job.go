@@ -143,7 +143,7 @@ type Job struct {
 	progress Progress
 	// objects are the manifests that came as restore objects, by UUID.
 	objects map[string]*manifest
-	// stayed are containers that a restore has replaced although it has failed.
+	// stayed are containers of which something stays although their restore has failed.
 	stayed map[string]bool
 
 	// mu guards what follows against the watch over the free space.

@@ -32,7 +32,8 @@ func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
 	if err != nil {
 		return err
 	}
-	if known && !strings.HasSuffix(s.Dir, newSuffix+s.Mark) { // there, none is registered
+	if known && !strings.HasSuffix(s.Dir, newSuffix+s.Mark) && !c.elsewhere(ctx, s) { // in the first, none is registered
+		c.tellStayed(s)
 		return c.handOver(s)
 	}
 	mark, err := regular.ReadFile(filepath.Join(s.Dir, markName), 4096)
@@ -44,8 +45,27 @@ func (c Cleaner) removePrivate(ctx context.Context, s undo.Step) error {
 	case removeDir(s.Dir) == nil, !exists(s.Dir):
 		return nil // nothing was in it yet
 	}
-	c.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more, or has an owner: it stays; remove it if no node uses it", s.Dir)
+	c.tellStayed(s)
+	c.Log.Warnf("%s was made by a restore that has not ended properly, and does not bear its mark any more, or has an owner: it stays; remove it if no node uses it, then the restore can be run again", s.Dir)
 	return nil
+}
+
+func (c Cleaner) tellStayed(s undo.Step) {
+	if c.stayed != nil {
+		c.stayed(s.Container)
+	}
+}
+
+// elsewhere reports whether the container of a step, which is registered, has a private
+// area that is not the step's: it has come to the node by another way.
+func (c Cleaner) elsewhere(ctx context.Context, s undo.Step) bool {
+	place, err := c.Node.Containers.Describe(ctx, s.Container)
+	if err != nil {
+		return false
+	}
+	has, err1 := os.Stat(place.Private)
+	made, err2 := os.Stat(s.Dir)
+	return err1 == nil && err2 == nil && !os.SameFile(has, made)
 }
 
 // handOver takes the mark away from the private area of a container that was

@@ -211,9 +211,7 @@ func (c Cleaner) registerAgain(ctx context.Context, k prlctl.Container, uuid, ho
 // stays completes a replacement whose new container is registered.
 func (c Cleaner) stays(s undo.Step, at swap) error {
 	c.Log.Warnf("container %s had been restored and registered when its restore came to a bad end: it stays, and the old one, which it has replaced, is removed", s.Container)
-	if c.stayed != nil {
-		c.stayed(s.Container)
-	}
+	c.tellStayed(s)
 	if err := move(at.aside, at.gone); err != nil {
 		return err
 	}

@@ -44,7 +44,8 @@ type Cleaner struct {
 	alone bool
 	// merged, if set, is told how long a merge has taken.
 	merged func(time.Duration)
-	// stayed, if set, is told of a container that a replacement has come to after all.
+	// stayed, if set, is told of a container of which something stays although its restore
+	// has failed; the job log says what.
 	stayed func(uuid string)
 	// toolWait is how long a tool is awaited, 0 as long as without the option.
 	toolWait time.Duration

@@ -466,7 +466,9 @@ func (j *Job) endRestore() {
 	all := j.takeBack()
 	for _, c := range r.containers {
 		switch {
-		case c.registered, j.stayed[c.id.uuid]:
+		case c.registered, !c.begun:
+		case j.stayed[c.id.uuid]:
+			j.Log.Warnf("the restore of container %s (%s) has come to a bad end, and yet %s stays, see above: look at that before it is run again", c.m.title(), c.m.UUID, c.home())
 		case all:
 			j.Log.Warnf("the restore of container %s (%s) was not completed: what was made of it is removed, and it can be run again", c.m.title(), c.m.UUID)
 		default:

@@ -36,9 +36,9 @@ type newContainer struct {
 	area    *restore.Tree
 	disks   []*newDisk // those with the longest catalogue prefix first
 	started time.Time
-	// incomplete: not all of the backup was restored. registered: it is the
-	// node's now.
-	incomplete, registered bool
+	// begun: there is, or may be, something of it on the node. incomplete: not all
+	// of the backup was restored. registered: it is the node's now.
+	begun, incomplete, registered bool
 	// odd is how many files of the private area were not trusted.
 	odd int64
 }
@@ -81,13 +81,12 @@ func (r *restoration) intoNew(f *Restored) (target, error) {
 		err = errors.Join(err, c.twice(other))
 	}
 	if err == nil {
+		r.containers[p.uuid] = c // whatever becomes of prepare, the end of the job closes what c has open
 		err = c.prepare()
 	}
 	if err != nil {
-		c.abandon()
 		return nil, fmt.Errorf("restore=ct: %w", err)
 	}
-	r.containers[p.uuid] = c
 	return c, nil
 }
 
@@ -229,6 +228,7 @@ func (c *newContainer) makePrivate() error {
 	if err := c.job.journal.Intend(undo.Step{Do: undo.MadeTree, Dir: c.private, Container: c.id.uuid, Mark: c.mark}); err != nil {
 		return err
 	}
+	c.begun = true
 	if err := os.MkdirAll(c.private, 0o700); err != nil {
 		return fmt.Errorf("make private area: %w", err)
 	}

@@ -3,7 +3,9 @@
 package fdplugin
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +59,10 @@ func TestRestoreContainerFailsAtEveryStep(t *testing.T) {
 			must(t, err)
 			if stays != (len(private) == 1) || stays != (len(n.list) == 1) {
 				t.Errorf("step %d (%s, late %v): private areas %q, containers %q", at+1, step, late, private, n.list)
+			}
+			said := log.all("warning")
+			if step == "register" && (strings.Contains(said, "is removed") == late || strings.Contains(said, " stays, see above") != late) {
+				t.Errorf("step %d (%s, late %v): the operator is told %s", at+1, step, late, said)
 			}
 			if stays {
 				continue
@@ -178,6 +184,9 @@ func TestRestoreContainerIsRefused(t *testing.T) {
 				t.Errorf("%s: %s is %q, was %q", name, path, what, before[path])
 			}
 		}
+		if strings.Contains(log.all("warning"), "what was made of it") {
+			t.Errorf("%s: nothing was touched, and said %s", name, log.all())
+		}
 		if slices.Contains(n.calls[len(calls):], "init") || len(openBelow(n.dir)) > 0 {
 			t.Errorf("%s: calls %q, open %q", name, n.calls, openBelow(n.dir))
 		}
@@ -205,6 +214,89 @@ func TestRestoreContainerBesideAnotherJob(t *testing.T) {
 	must(t, held.Release())
 	if left := n.left(t); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// A container that cannot be registered has left its owner in its private area: another
+// node may have it, so it stays, and that is said, and nothing else.
+func TestPrivateAreaWithAnOwnerStays(t *testing.T) {
+	list, _ := backedUp(t, bareos)
+	n := emptyNode(t)
+	area := n.path("private/" + webID)
+	n.fault = func(step string) error {
+		if step != "register" {
+			return nil
+		}
+		put(t, filepath.Join(area, ownerName), "node1\n")
+		return errors.New("no memory")
+	}
+	log := restoreCT(t, n, "", list)
+	if said := log.all("warning"); !exists(area) || !strings.Contains(said, "it stays; remove it if no node uses it, then the restore can be run again") || strings.Contains(said, "is removed") {
+		t.Errorf("the area is there: %v, said %s", exists(area), log.all())
+	}
+}
+
+// The container has come to this node by another way while its restore ran, with a private
+// area of its own: that of the restore is nobody's.
+func TestContainerOfAnotherAreaWasRegistered(t *testing.T) {
+	t.Setenv("TMPDIR", "/tmp") // /dev/shm is one of the places that are refused
+	list, _ := backedUp(t, bareos)
+	n := emptyNode(t)
+	must(t, os.Mkdir(n.path("second"), 0o755))
+	n.fault = func(step string) error {
+		if step == "register" {
+			n.list = []prlctl.Container{{UUID: webID, CTID: webID, Name: "web", State: "running"}}
+			n.place = prlctl.Place{Private: n.path("private/" + webID)}
+			must(t, os.MkdirAll(n.place.Private, 0o700))
+			return errors.New("it is registered already")
+		}
+		return nil
+	}
+	log := restoreCT(t, n, ":restore_private="+n.path("second"), list)
+	left, err := os.ReadDir(n.path("second"))
+	must(t, err)
+	if len(left) > 0 || strings.Contains(log.all(), "stays") || !strings.Contains(log.all("warning"), "what was made of it is removed") {
+		t.Errorf("left %v, said %s", left, log.all())
+	}
+}
+
+// What a restore begins to make, and does not bring to its first file, is said to be
+// removed; what it has open is closed by whoever ends the job, also after a fault.
+func TestRestoreContainerEndsInItsPreparation(t *testing.T) {
+	list, _ := backedUp(t, bareos)
+	for how, fault := range map[string]func() error{
+		"fails": func() error { return errors.New("no room") },
+		"panic": func() error { panic("planted") },
+	} {
+		n := emptyNode(t)
+		inits := 0
+		n.fault = func(step string) error {
+			if step == "init" {
+				if inits++; inits == 2 {
+					return fault()
+				}
+			}
+			return nil
+		}
+		j, log := n.job(t, bareos)
+		func() {
+			defer func() {
+				if recover() != nil {
+					j.Cancel() // as package cgo does
+				}
+			}()
+			_ = play(j, cmd, "", list)
+		}()
+		j.EndRestore(Good)
+		j.Close()
+		private, err := os.ReadDir(n.path("private"))
+		must(t, err)
+		if left := n.left(t); len(left) > 0 || len(private) > 0 || log.all("error") != "" {
+			t.Errorf("%s: left %q and %v, said %s", how, left, private, log.all())
+		}
+		if !strings.Contains(log.all("warning"), "what was made of it is removed, and it can be run again") {
+			t.Errorf("%s: said %s", how, log.all())
+		}
 	}
 }
 
