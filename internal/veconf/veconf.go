@@ -210,7 +210,8 @@ func (j *judge) matches(s Setting, ok bool) bool {
 // own judges the settings that the restore decides. Where the recorded value says the
 // same with the container's id in it, it stays as it is written.
 func (j *judge) own(s Setting) (Setting, bool) {
-	now := filepath.Clean(expand(s.Value, j.CTID))
+	// Not cleaned: what is behind ".." depends on the links before it.
+	now := strings.TrimSuffix(expand(s.Value, j.CTID), "/")
 	was := filepath.Clean(expand(s.Value, j.WasCTID))
 	switch s.Key {
 	case "VEID":

@@ -200,6 +200,23 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// A place that is the right one only by its words may be another one on the node, where
+// one of its directories is a link of somebody's.
+func TestPlacesAreWrittenPlainly(t *testing.T) {
+	for _, trust := range []bool{false, true} {
+		to := same()
+		to.Trust = trust
+		conf, _, err := Judge("VE_PRIVATE=\"/tmp/x/../../vz/private/$VEID\"\nVE_ROOT=\"/tmp/x/y/../../../vz/root/$VEID\"\n", to)
+		if err != nil || strings.Contains(conf, "tmp") || lineOf(conf, "VE_PRIVATE") != `VE_PRIVATE="`+to.Private+`"` || lineOf(conf, "VE_ROOT") != `VE_ROOT="`+to.Root+`"` {
+			t.Errorf("trusted %v: Judge = %s, %v", trust, conf, err)
+		}
+	}
+	conf, warnings, err := Judge("VE_PRIVATE=\"/vz/private/$VEID/\"\nVE_ROOT=\"/vz/root/${VEID}/\"\n", same())
+	if err != nil || lineOf(conf, "VE_PRIVATE") != `VE_PRIVATE="/vz/private/$VEID/"` || lineOf(conf, "VE_ROOT") != `VE_ROOT="/vz/root/${VEID}/"` {
+		t.Errorf("a slash at the end: %s, %q, %v", conf, warnings, err)
+	}
+}
+
 // Another size of the root disk is written where the tools look for it.
 func TestRootDiskOfAnotherSize(t *testing.T) {
 	to := same()
