@@ -98,6 +98,9 @@ type Node struct {
 	Finish func() error
 	// Pause is how long a wait for a tool is between two looks; 0 means a second.
 	Pause time.Duration
+	// Free, if set, is asked instead of the kernel how many bytes are free in the file
+	// system of a directory.
+	Free func(dir string) (uint64, error)
 }
 
 func (n Node) pause() time.Duration {

@@ -65,6 +65,8 @@ type fakeNode struct {
 	owner string
 	// keys are those that new disks were to be encrypted with.
 	keys []string
+	// free is how many bytes the node has, 0 enough.
+	free uint64
 	// frozen is the control group that stands still now.
 	frozen string
 }
@@ -104,6 +106,7 @@ func (n *fakeNode) node() Node {
 		Containers: n, Registry: n, Snapshots: n, Images: n, Freezer: n,
 		State: n.path("state"), Mounts: n.mountsOf(), Scripts: n.path("conf"), Compact: n.path("pcompact.pid"), Uptime: n.path("uptime"),
 		Keep: func(f *os.File) { n.kept = f }, Finish: func() error { n.finishers++; return nil }, Pause: time.Microsecond,
+		Free: func(string) (uint64, error) { return cmp.Or(n.free, 1<<50), nil },
 	}
 }
 

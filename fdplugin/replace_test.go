@@ -343,6 +343,7 @@ func TestRollBackIsRefused(t *testing.T) {
 		"same name":  {func(n *fakeNode) { n.list[0].Name = "web" }, "", Good, `this node has container "web" (` + oldID + ")"},
 		"as another": {func(*fakeNode) {}, ":replace_ct=yes:restore_uuid=new", Good, "restore_uuid=new makes another one beside it: leave one of both out; nothing was touched"},
 		"elsewhere":  {func(*fakeNode) {}, ":replace_ct=yes:restore_private=/pool", Good, "restore_private=/pool asks for another directory: leave one of both out: nothing was touched"},
+		"no room":    {func(n *fakeNode) { n.free = 1 << 20 }, "", Good, "has 1.0 MiB free, and the new container takes "},
 		"errors":     {func(*fakeNode) {}, "", Errors, "not all of it was restored, see above: the old one is not replaced"},
 		"failed":     {func(*fakeNode) {}, "", Failed, ""},
 		"no":         {func(*fakeNode) {}, ":replace_ct=no", Good, ""},

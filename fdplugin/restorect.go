@@ -110,6 +110,9 @@ func (c *newContainer) prepare() error {
 	if err := c.fits(); err != nil {
 		return err
 	}
+	if err := c.room(); err != nil {
+		return err
+	}
 	as := ""
 	if c.id.copied || c.id.name != c.m.Name {
 		as = fmt.Sprintf(" as %s (%s)", c.title(), c.id.uuid)
@@ -189,11 +192,8 @@ func (c *newContainer) fits() error {
 		n := &newDisk{manifestDisk: d, image: d.Image}
 		if d.UUID == prlctl.RootDisk && c.opts.DiskSize > 0 {
 			n.Size = c.opts.DiskSize / ploop.SectorSize
-			// A new ext4 takes a part for itself: inode tables, and the 128 MiB of
-			// journal that ploop gives it.
-			if need := d.UsedBytes + d.UsedBytes/14 + 192<<20; n.Size*ploop.SectorSize < need {
-				return fmt.Errorf("disk_size of %s is too small: %s are in use on the saved disk, with what a file system needs for itself that takes %s",
-					text.Size(int64(c.opts.DiskSize)), text.Size(int64(d.UsedBytes)), text.Size(int64(need)))
+			if err := n.holds(c.opts.DiskSize); err != nil {
+				return err
 			}
 		}
 		if filepath.IsAbs(n.image) || !veconf.CanBeImage(filepath.Dir(n.image)) {
