@@ -137,7 +137,8 @@ func canBeReplaced(c prlctl.Container) error {
 	return fmt.Errorf("is %q: it must be running, stopped or suspended", c.State)
 }
 
-// plainDirectory refuses a private area that cannot be renamed: a link, or a mount point.
+// plainDirectory refuses a private area that cannot be renamed: a link, a mount point, or
+// one that chattr has locked.
 func plainDirectory(path string) error {
 	var here, above unix.Stat_t
 	if err := errors.Join(unix.Lstat(path, &here), unix.Lstat(filepath.Dir(path), &above)); err != nil {
@@ -146,7 +147,7 @@ func plainDirectory(path string) error {
 	if here.Mode&unix.S_IFMT != unix.S_IFDIR || here.Dev != above.Dev {
 		return fmt.Errorf("has the private area %s, which is a link or a file system of its own", path)
 	}
-	return nil
+	return unlocked(path)
 }
 
 // replace puts the new container, which is complete, in the place of the old one. When
