@@ -290,6 +290,18 @@ func TestEncryptedDisk(t *testing.T) {
 	}
 }
 
+// A key for disks that have none is not taken in silence for one that they get.
+func TestKeyForADiskInClear(t *testing.T) {
+	list, _ := backedUp(t, bareos)
+	for option, warned := range map[string]bool{":encryption=k1": true, ":encryption=none": false} {
+		n := emptyNode(t)
+		log := restoreCT(t, n, option, list)
+		if got := strings.Contains(log.all("warning"), "disk / was not encrypted, and is restored in clear: encryption=k1"); got != warned || slices.Contains(n.keys, "k1") || len(n.started) != 1 {
+			t.Errorf("%s: keys %q, said %s", option, n.keys, log.all())
+		}
+	}
+}
+
 // Access lists of a private area that is not trusted would let users of the node in.
 func TestNoRightsByXattrs(t *testing.T) {
 	for name, want := range map[string]bool{"system.posix_acl_access": true, "system.posix_acl_default": true, "security.capability": true, "user.x": false, "security.selinux": false} {

@@ -65,6 +65,9 @@ func (j *Job) unmountRestored(dirs map[string]bool) error {
 func (c *newContainer) encrypt(d *newDisk) error {
 	switch key := c.opts.Anywhere.Encryption; {
 	case d.KeyID == "":
+		if key != "" && key != inClear {
+			c.job.Log.Warnf("disk %s was not encrypted, and is restored in clear: encryption=%s is for disks that were", text.Name(d.Mount), key)
+		}
 	case key == "" && c.old.hasKey(d):
 		d.key = d.KeyID
 	case key == "":
