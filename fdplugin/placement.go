@@ -87,6 +87,17 @@ func (c *newContainer) around(d *newDisk) (*restore.Tree, string) {
 	return c.disks[len(c.disks)-1].tree, d.Catalogue
 }
 
+// nodesOwn reports whether a path begins with a name of the private area that means
+// something to the node, or to the end of a restore.
+func nodesOwn(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	switch first {
+	case "ve.conf", ".ve.layout", "templates", areaScripts, "dump", "Snapshots.xml", ownerName, ".cluster_service_name", ".lck", ownFolder:
+		return true
+	}
+	return strings.HasPrefix(first, ownPrefix)
+}
+
 // neverPutBack are files of the private area that are evidence, belong to the
 // node that the backup came from, or would overwrite what was made here.
 func (c *newContainer) neverPutBack(path string) bool {

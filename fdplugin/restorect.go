@@ -196,12 +196,12 @@ func (c *newContainer) fits() error {
 				return err
 			}
 		}
-		if filepath.IsAbs(n.image) || !veconf.CanBeImage(filepath.Dir(n.image)) {
+		if filepath.IsAbs(n.image) || !veconf.CanBeImage(filepath.Dir(n.image)) || nodesOwn(n.image) {
 			n.image = "disk-{" + d.UUID + "}.hdd/" + filepath.Base(n.image)
 			if d.UUID == prlctl.RootDisk {
 				n.image = "root.hdd/root.hds"
 			}
-			c.job.Log.Warnf("disk %s was at %s, outside the private area or under a name that ve.conf cannot have; it is restored to %s in it",
+			c.job.Log.Warnf("disk %s was at %s, outside the private area or under a name that no disk can have; it is restored to %s in it",
 				text.Name(d.Mount), text.Name(d.Image), text.Name(n.image))
 		}
 		if err := c.encrypt(n); err != nil {

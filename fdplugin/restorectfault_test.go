@@ -236,6 +236,22 @@ func TestPrivateAreaWithAnOwnerStays(t *testing.T) {
 	}
 }
 
+// A manifest may name an image where the node's tools, or the end of a restore, look for
+// something else: a directory there would keep what a failed restore has made.
+func TestDiskInThePlaceOfTheNodesFiles(t *testing.T) {
+	for _, dir := range []string{ownerName, "ve.conf", ".ve.layout", areaScripts, "dump/x", ".lck", "Snapshots.xml", asideFolder, ".cluster_service_name", "templates"} {
+		n := emptyNode(t)
+		j, log := n.job(t, bareos)
+		m := webManifest()
+		m.Disks[0].Image = dir + "/root.hds"
+		c := anew(t, j, m, n.path("private/"+webID))
+		must(t, c.fits())
+		if got := c.disks[1].image; got != "root.hdd/root.hds" || !strings.Contains(log.all("warning"), "is restored to root.hdd/root.hds in it") {
+			t.Errorf("an image in %s: %s, said %s", dir, got, log.all())
+		}
+	}
+}
+
 // The container has come to this node by another way while its restore ran, with a private
 // area of its own: that of the restore is nobody's.
 func TestContainerOfAnotherAreaWasRegistered(t *testing.T) {
