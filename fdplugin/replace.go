@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/bareos-contrib/vz7ct/internal/regular"
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/internal/undo"
@@ -87,9 +85,9 @@ func (c *newContainer) replaces(other prlctl.Container) error {
 		return err
 	}
 	c.old = &oldContainer{Container: other, swap: swapOf(place.Private, c.mark), lock: place.Lock, descriptors: map[string]string{}}
-	disks, err := place.Config.Disks(place.Private)
+	disks, err := c.savedDisks(place)
 	if err != nil {
-		return refuse("has disks that are not understood: %w", err)
+		return refuse("%w", err)
 	}
 	for _, d := range disks {
 		if err := c.old.add(j, d); err != nil {
@@ -102,52 +100,6 @@ func (c *newContainer) replaces(other prlctl.Container) error {
 	c.private = c.old.made
 	j.Log.Infof("container %s (%s) is %s, and stays so until everything was restored; then it is replaced, and what it has written since the backup is lost", other.Title(), other.UUID, other.State)
 	return nil
-}
-
-// add notes one disk of the old container.
-func (o *oldContainer) add(j *Job, d prlctl.ConfiguredDisk) error {
-	if d.External != "" {
-		j.Log.Warnf("replace_ct=yes: disk %s of container %s is %s: it is neither restored nor removed", text.Name(d.Mount), o.Title(), d.External)
-		return nil
-	}
-	descriptor := filepath.Join(d.Dir, "DiskDescriptor.xml")
-	if err := j.stuck[descriptor]; err != nil {
-		return fmt.Errorf("has a disk on which an earlier job has left something: %w", err)
-	}
-	if !strings.HasPrefix(d.Dir, o.home+"/") {
-		j.Log.Warnf("replace_ct=yes: disk %s of container %s is in %s, outside of its private area: it stays there when the container is replaced", text.Name(d.Mount), o.Title(), d.Dir)
-	}
-	o.descriptors[d.UUID] = descriptor
-	return nil
-}
-
-// hasSnapshots reports whether a user has made snapshots of a container: each is called
-// by a GUID in Snapshots.xml, the root of all by none.
-func hasSnapshots(private string) bool {
-	b, err := regular.ReadFile(filepath.Join(private, "Snapshots.xml"), 1<<20)
-	return err == nil && bytes.Contains(b, []byte(`guid="{`)) || err != nil && !errors.Is(err, os.ErrNotExist)
-}
-
-// canBeReplaced refuses a container in a state out of which it cannot be brought back.
-func canBeReplaced(c prlctl.Container) error {
-	switch c.State {
-	case stateRunning, stateStopped, stateSuspended:
-		return nil
-	}
-	return fmt.Errorf("is %q: it must be running, stopped or suspended", c.State)
-}
-
-// plainDirectory refuses a private area that cannot be renamed: a link, a mount point, or
-// one that chattr has locked.
-func plainDirectory(path string) error {
-	var here, above unix.Stat_t
-	if err := errors.Join(unix.Lstat(path, &here), unix.Lstat(filepath.Dir(path), &above)); err != nil {
-		return fmt.Errorf("has a private area that cannot be looked at: %w", err)
-	}
-	if here.Mode&unix.S_IFMT != unix.S_IFDIR || here.Dev != above.Dev {
-		return fmt.Errorf("has the private area %s, which is a link or a file system of its own", path)
-	}
-	return unlocked(path)
 }
 
 // replace puts the new container, which is complete, in the place of the old one. When
@@ -237,6 +189,9 @@ func (c *newContainer) lookAgain() (prlctl.Container, error) {
 		return now, fmt.Errorf("the old one has its private area in %s by now, it was in %s: it was moved while this restore ran; run the restore again", place.Private, c.old.home)
 	}
 	if err := plainDirectory(place.Private); err != nil {
+		return now, fmt.Errorf("the old one %w", err)
+	}
+	if _, err := c.savedDisks(place); err != nil {
 		return now, fmt.Errorf("the old one %w", err)
 	}
 	ours, owner, err := j.Node.Containers.Owns(c.old.home)

@@ -81,6 +81,44 @@ func TestRollBackKeepsWhatTheContainerHas(t *testing.T) {
 	}
 }
 
+// A disk that the backup has not, because it was excluded or made since, would go with the
+// old private area, and nothing would bring it back.
+func TestRollBackLosesNoDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("the container that is saved has one disk only without root")
+	}
+	all, _ := backedUp(t, bareos)
+	m, err := decodeObject([]byte(all[0].Data))
+	must(t, err)
+	m.Disks = slices.DeleteFunc(m.Disks, func(d manifestDisk) bool { return d.UUID == dataID })
+	one := saved{Entry: Entry{Kind: Object, Name: all[0].Name}}
+	one.Data, err = m.encodeObject(0)
+	must(t, err)
+	for _, later := range []bool{false, true} {
+		n := toReplace(t, "running")
+		whole := n.place.Config
+		end := Failed
+		if later {
+			put(t, n.path("private/"+webID+"/ve.conf"), "VEID=\""+webID+"\"\n")
+			n.place.Config = readConfig(t, n)
+		}
+		j, log := n.job(t, bareos)
+		j.AddOptions("vz7ct:replace_ct=yes")
+		if play(j, cmd, "", append([]saved{one}, slices.DeleteFunc(slices.Clone(all[2:]), func(s saved) bool { return strings.HasPrefix(s.Name, treeRoot+webID+"/data") })...)) == nil {
+			end = Good
+		}
+		n.place.Config = whole
+		j.EndRestore(end)
+		j.Close()
+		if got := log.all("fatal"); !strings.Contains(got, "has disk /data ({"+dataID+"}), which is not in this backup and would be lost") || slices.Contains(n.calls, "stop") || slices.Contains(n.calls, "init") != later {
+			t.Errorf("later %v: calls %q, said %s", later, n.calls, log.all())
+		}
+		if !exists(n.path("private/"+webID+"/data.hdd/DiskDescriptor.xml")) || len(n.left(t)) > 0 {
+			t.Errorf("later %v: left %q", later, n.left(t))
+		}
+	}
+}
+
 // A disk that is encrypted with the recorded key stays so; another key must be said.
 func TestRollBackOfAnEncryptedDisk(t *testing.T) {
 	for now, want := range map[string]string{"k1": "is not encrypted with key k1 although ploop has made it", "k2": "was encrypted with key k1: say with encryption=<key id>"} {
