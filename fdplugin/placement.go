@@ -50,6 +50,12 @@ func (c *newContainer) item(f *Restored) (*restore.Tree, *restore.Item, error) {
 		if it.First = first; tree == c.area {
 			it.First = c.hold(first)
 		}
+		return tree, it, nil
+	}
+	for _, d := range c.disks {
+		if d.tree == tree {
+			d.came++
+		}
 	}
 	return tree, it, nil
 }

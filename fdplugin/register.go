@@ -94,7 +94,25 @@ func (c *newContainer) judge(failed int64) {
 				text.Name("/"+d.Catalogue))
 		}
 	}
-	c.incomplete = c.incomplete || failed > 0
+	c.incomplete = c.incomplete || failed > 0 || c.few() && c.old != nil
+}
+
+// few reports, and says, that far less has come than the saved disks held. Consoles send
+// the directories above what was marked, too (set_extract in Bareos' and Bacula's
+// dird/ua_tree.c), so a disk of which one directory was marked has its root, and passes for
+// whole; what a container that is replaced has beyond it would be lost.
+func (c *newContainer) few() bool {
+	var came, used uint64
+	for _, d := range c.disks {
+		came += d.came
+		used += min(d.UsedInodes, 1<<40)
+	}
+	if 2*came+100 > used { // a file system has some of its own
+		return false
+	}
+	c.job.Log.Warnf("of container %s %s files, directories and links have come, and %s were on the saved disks: either not all was selected, or the backup leaves much out",
+		c.title(), text.Count(int64(came)), text.Count(int64(used)))
+	return true
 }
 
 // closeTrees gives directories their times and flags. What cannot be set is a

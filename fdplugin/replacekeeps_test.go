@@ -81,6 +81,30 @@ func TestRollBackKeepsWhatTheContainerHas(t *testing.T) {
 	}
 }
 
+// One directory of a backup comes with those above it, so it looks like the end of a disk.
+// It is not what a container is replaced by.
+func TestRollBackToOneDirectory(t *testing.T) {
+	all, _ := backedUp(t, bareos)
+	ofDisks(t, all, 20000)
+	list := []saved{all[0], all[1]}
+	for _, s := range all {
+		if s.Kind == Directory && strings.HasPrefix(s.Name, treeRoot) || strings.HasSuffix(s.Name, "/etc/hostname") || strings.HasSuffix(s.Name, "/ve.conf") {
+			list = append(list, s)
+		}
+	}
+	n := toReplace(t, "running")
+	log := rollBack(t, n, "", list, Good)
+	if oneOfBoth(t, n, "one directory", "running") || slices.Contains(n.calls, "stop") ||
+		!strings.Contains(log.all("warning"), "files, directories and links have come, and ") || !strings.Contains(log.all("fatal"), "the old one is not replaced") {
+		t.Errorf("calls %q, said %s", n.calls, log.all())
+	}
+	// Beside nobody it is a container all the same, and is said to be little.
+	n = emptyNode(t)
+	if log := rollBack(t, n, "", list, Good); len(n.registered) != 1 || !strings.Contains(log.all("warning"), "either not all was selected") {
+		t.Errorf("registered %q, said %s", n.registered, log.all())
+	}
+}
+
 // A disk that the backup has not, because it was excluded or made since, would go with the
 // old private area, and nothing would bring it back.
 func TestRollBackLosesNoDisk(t *testing.T) {

@@ -49,8 +49,10 @@ type newDisk struct {
 	image, dir string
 	key        string // the id of the key to encrypt it with, "" for none
 	tree       *restore.Tree
-	// top: the root directory has come. A backup sends it last of the disk.
-	top bool
+	// top: the root directory has come. A backup sends it last of the disk. came is how
+	// many inodes have.
+	top  bool
+	came uint64
 }
 
 // intoNew makes the container's disks with its first file.

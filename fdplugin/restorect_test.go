@@ -33,7 +33,29 @@ func backedUp(t *testing.T, d Daemon) ([]saved, *fakeNode) {
 	must(t, j.StartBackup(cmd))
 	list, err := save(j)
 	must(t, err)
+	ofDisks(t, list, 20)
 	return list, n
+}
+
+// ofDisks lets the manifests say how many inodes each disk has in use: what was measured
+// is the file system that the test runs in.
+func ofDisks(t *testing.T, list []saved, inodes uint64) {
+	t.Helper()
+	m, err := decodeObject([]byte(list[0].Data))
+	must(t, err)
+	for n := range m.Disks {
+		m.Disks[n].UsedInodes = inodes
+	}
+	list[0].Data, err = m.encodeObject(0)
+	must(t, err)
+	m, err = decodeManifest([]byte(list[1].content))
+	must(t, err)
+	for n := range m.Disks {
+		m.Disks[n].UsedInodes = inodes
+	}
+	b, err := m.encode()
+	must(t, err)
+	list[1].content, list[1].Stat.Size = string(b), int64(len(b))
 }
 
 // look describes every file below dir but the file system's own: type, mode,
