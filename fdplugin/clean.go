@@ -99,11 +99,16 @@ func (j *Job) takeBack() (all bool) {
 	err := j.journal.UndoOnly(j.idle, j.undo)
 	left := j.journal.Pending()
 	j.forgetProgress()
-	if close := j.journal.Close(); close != nil {
-		j.Log.Errorf("close journal %s: %v", path, close)
-	}
+	closed := j.journal.Close()
 	j.Node.keep(nil)
 	j.journal, j.busy = nil, nil
+	switch {
+	case closed == nil:
+	case len(left) == 0:
+		j.Log.Errorf("the journal of this job is not removed: %v; nothing is to be taken back, and %s goes %s", closed, path, j.finish())
+	default:
+		j.Log.Errorf("close journal %s: %v", path, closed)
+	}
 	if len(left) == 0 {
 		return true
 	}

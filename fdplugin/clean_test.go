@@ -219,6 +219,20 @@ func TestByHand(t *testing.T) {
 	}
 }
 
+// A journal that has served its time and cannot be removed is not left to the next job alone.
+func TestJournalThatCannotBeRemoved(t *testing.T) {
+	n := webNode(t)
+	j, log := n.job(t, bareos)
+	must(t, j.StartBackup(cmd))
+	path := j.journal.Path()
+	must(t, os.Remove(path))
+	put(t, filepath.Join(path, "in the way"), "")
+	j.Close()
+	if said := log.all("error"); !strings.Contains(said, path+" goes in the background") || n.finishers != 1 {
+		t.Errorf("said %q, and started %d processes that finish it", said, n.finishers)
+	}
+}
+
 // crashAt lets a backup die before its call number at (from 0), and returns what
 // its journal held, "" if there was none yet.
 func crashAt(t *testing.T, n *fakeNode, at int) string {
