@@ -130,7 +130,7 @@ func (c Cleaner) canStay(ctx context.Context, s undo.Step, k prlctl.Container, h
 	if err != nil || !whole {
 		return false, err
 	}
-	if s.State != stateRunning || !isAtRest(k) {
+	if s.State != stateRunning || !canBeStarted(k) {
 		return true, nil
 	}
 	err = c.Node.Registry.Start(ctx, k.UUID)
@@ -167,6 +167,10 @@ func (c Cleaner) whole(ctx context.Context, k prlctl.Container, home string) (bo
 func isAtRest(k prlctl.Container) bool {
 	return k.State == stateStopped || k.State == stateSuspended
 }
+
+// canBeStarted reports whether a container does not run. One whose start or stop was cut off
+// in its midst is mounted.
+func canBeStarted(k prlctl.Container) bool { return isAtRest(k) || k.State == stateMounted }
 
 // retire unregisters a new container. A start that has failed in its midst may have left
 // it mounted.
@@ -249,7 +253,7 @@ func (c Cleaner) startAgain(ctx context.Context, s undo.Step) {
 		return
 	}
 	k, err := c.container(ctx, s.Container)
-	if err == nil && k.State != stateStopped {
+	if err == nil && !canBeStarted(k) {
 		return // it runs, or somebody is at it
 	}
 	if err == nil {

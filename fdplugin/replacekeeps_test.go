@@ -201,7 +201,14 @@ func registeredNew(t *testing.T, state string) (*fakeNode, swap) {
 // A new container that was registered, and does not start, is not what the old one is
 // given up for, even where whoever tried it first has died.
 func TestOldOneOutlivesANewOneThatDoesNotStart(t *testing.T) {
+	for _, state := range []string{"stopped", "mounted"} {
+		t.Run(state, func(t *testing.T) { oldOneOutlives(t, state) })
+	}
+}
+
+func oldOneOutlives(t *testing.T, state string) {
 	n, at := registeredNew(t, "running")
+	n.web().State = state
 	starts := 0
 	n.fault = func(step string) error {
 		if step == "start" {
@@ -243,6 +250,22 @@ func TestNewOneThatRunsStays(t *testing.T) {
 	}
 	if !strings.Contains(said.all("warning"), "look at "+filepath.Join(at.home, scriptFolder)) {
 		t.Errorf("of its action scripts is said %s", said.all("warning"))
+	}
+}
+
+// A start or stop that was cut off in its midst leaves a container mounted: that is not
+// running as it did, whichever of both it is.
+func TestHalfStartedIsNotRunning(t *testing.T) {
+	n, _ := registeredNew(t, "running")
+	n.web().State = "mounted"
+	log, said := newLog()
+	if _, err := (Cleaner{Node: n.node(), Log: log}).Sweep(context.Background(), false); err != nil || n.web().State != "running" {
+		t.Errorf("Sweep = %v, the new one is %q: %s", err, n.web().State, said.all())
+	}
+	n = toReplace(t, "mounted")
+	c := Cleaner{Node: n.node(), Log: log}
+	if c.startAgain(context.Background(), undo.Step{Container: webID, State: "running"}); n.web().State != "running" {
+		t.Errorf("the old one is %q: %s", n.web().State, said.all())
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 	stateRunning   = "running"
 	stateStopped   = "stopped"
 	stateSuspended = "suspended"
+	stateMounted   = "mounted"
 )
 
 // canBeWritten refuses a container whose disks must not be changed in its state.
@@ -36,7 +37,7 @@ func canBeWritten(c prlctl.Container) error {
 		return nil
 	case stateSuspended:
 		why = "what its programs remember of its disks would be wrong: prlctl resume or stop it first"
-	case "mounted":
+	case stateMounted:
 		why = "somebody has mounted its disks (prlctl mount, pcompact): prlctl umount or start it first"
 	default:
 		why = "it must be running or stopped"
