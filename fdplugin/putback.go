@@ -94,7 +94,9 @@ func (c Cleaner) putBack(ctx context.Context, s undo.Step) error {
 	if again {
 		c.Log.Infof("the old container %s is back in its place, and registered", s.Container)
 	}
-	c.startAgain(ctx, s)
+	if err := c.startAgain(ctx, s); err != nil {
+		return err
+	}
 	return c.removeMade(at, s.Mark)
 }
 
@@ -118,7 +120,9 @@ func (c Cleaner) keepNew(ctx context.Context, s undo.Step, at swap, k prlctl.Con
 		return err
 	}
 	if again {
-		c.startAgain(ctx, s)
+		if err := c.startAgain(ctx, s); err != nil {
+			return err
+		}
 	}
 	return unmark(at.home)
 }
@@ -138,7 +142,7 @@ func (c Cleaner) canStay(ctx context.Context, s undo.Step, k prlctl.Container, h
 	case err == nil:
 		c.Log.Infof("container %s started again", k.UUID)
 		return true, nil
-	case stillRuns(err):
+	case stillRuns(err), errors.Is(err, prlctl.ErrLocked): // as a start does that was cut off here, and goes on
 		return false, fmt.Errorf("start container %s: %w", k.UUID, err)
 	}
 	c.Log.Warnf("container %s was restored and registered, and does not start: %v: the old one is put back", k.UUID, err)
@@ -247,21 +251,25 @@ func (c Cleaner) removeMade(at swap, mark string) error {
 }
 
 // startAgain starts a container that ran before. That it does not start is no reason to
-// try for ever.
-func (c Cleaner) startAgain(ctx context.Context, s undo.Step) {
+// try for ever, but that somebody else is at it.
+func (c Cleaner) startAgain(ctx context.Context, s undo.Step) error {
 	if s.State != stateRunning {
-		return
+		return nil
 	}
 	k, err := c.container(ctx, s.Container)
 	if err == nil && !canBeStarted(k) {
-		return // it runs, or somebody is at it
+		return nil // it runs
 	}
 	if err == nil {
 		err = c.Node.Registry.Start(ctx, s.Container)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, prlctl.ErrLocked):
+		return fmt.Errorf("start container %s again: %w", s.Container, err)
+	case err != nil:
 		c.Log.Errorf("container %s ran before it was to be replaced, and is not started again: %v; see why, then prlctl start %s", s.Container, err, text.Shell(s.Container))
-		return
+	default:
+		c.Log.Infof("container %s started again", s.Container)
 	}
-	c.Log.Infof("container %s started again", s.Container)
+	return nil
 }

@@ -5,6 +5,7 @@ package fdplugin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -264,8 +265,41 @@ func TestHalfStartedIsNotRunning(t *testing.T) {
 	}
 	n = toReplace(t, "mounted")
 	c := Cleaner{Node: n.node(), Log: log}
-	if c.startAgain(context.Background(), undo.Step{Container: webID, State: "running"}); n.web().State != "running" {
+	if err := c.startAgain(context.Background(), undo.Step{Container: webID, State: "running"}); err != nil || n.web().State != "running" {
 		t.Errorf("the old one is %q: %s", n.web().State, said.all())
+	}
+}
+
+// A start that somebody else's hinders, such as one that was cut off here and goes on in
+// the node, says nothing of the container: it is tried again, and nothing put back meanwhile.
+func TestStartThatIsHinderedIsTriedAgain(t *testing.T) {
+	for name, prepare := range map[string]func() *fakeNode{
+		"the new one": func() *fakeNode { n, _ := registeredNew(t, "running"); return n },
+		"the old one": func() *fakeNode {
+			n, at := registeredNew(t, "running")
+			must(t, os.Remove(filepath.Join(at.home, "ve.conf")))
+			return n
+		},
+	} {
+		n := prepare()
+		locked := true
+		n.fault = func(step string) error {
+			if step == "start" && locked {
+				return fmt.Errorf("prlctl start: %w", prlctl.ErrLocked)
+			}
+			return nil
+		}
+		log, said := newLog()
+		c := Cleaner{Node: n.node(), Log: log}
+		_, _ = c.Sweep(context.Background(), false)
+		left, err := os.ReadDir(n.path("state/journal"))
+		if must(t, err); len(left) != 1 || n.web().State == "running" || said.all("error") != "" && strings.Contains(said.all("error"), "not started again") {
+			t.Errorf("%s, hindered: journals %v, container %q, said %s", name, left, n.web().State, said.all())
+		}
+		locked = false
+		if _, err := c.Sweep(context.Background(), false); err != nil || n.web().State != "running" || exists(n.path("private/"+webID+"/old")) == (name == "the new one") {
+			t.Errorf("%s, then: %v, container %q, said %s", name, err, n.web().State, said.all())
+		}
 	}
 }
 

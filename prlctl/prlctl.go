@@ -87,8 +87,16 @@ func (c Client) run(ctx context.Context, changes bool, args ...string) (string, 
 		}
 	}
 	res, err := c.Runner.Run(ctx, run.Command{Path: path, Args: args, Changes: changes})
+	var failed *run.Error
+	if errors.As(err, &failed) && strings.Contains(failed.Stdout+failed.Stderr, "Cannot lock the Container") {
+		err = fmt.Errorf("%w: %w", ErrLocked, err)
+	}
 	return res.Stdout, err
 }
+
+// ErrLocked: somebody else works on the container. The words are those of libvzctl's error
+// VZCTL_E_LOCK, which prlctl passes on (seen in its output by this project's stand-in only).
+var ErrLocked = errors.New("somebody else is changing the container")
 
 // List returns all containers of the node, templates not among them.
 func (c Client) List(ctx context.Context) ([]Container, error) {

@@ -4,6 +4,7 @@ package prlctl
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -183,6 +184,16 @@ func TestCalls(t *testing.T) {
 	want := []string{"list -a --vmtype ct -o uuid,envid,name,status -j", "register /vz/private/" + id + " --preserve-uuid", "start " + id, "stop " + id, "unregister " + id}
 	if !reflect.DeepEqual(f.calls, want) {
 		t.Errorf("calls = %q, want %q", f.calls, want)
+	}
+}
+
+// A container on which somebody else works is told from one that cannot be started.
+func TestLocked(t *testing.T) {
+	for stderr, locked := range map[string]bool{"Operation \"starting\" failed: Cannot lock the Container\n": true, "Failed to start the CT\n": false} {
+		c := Client{Runner: &fake{err: &run.Error{Command: "prlctl start", Exit: 255, Stderr: stderr}}, Path: "/usr/bin/prlctl"}
+		if err := c.Start(context.Background(), id); errors.Is(err, ErrLocked) != locked || !strings.Contains(err.Error(), strings.TrimSpace(stderr)) {
+			t.Errorf("Start = %v", err)
+		}
 	}
 }
 

@@ -177,10 +177,10 @@ func (f *faults) hang(p point) {
 	f.Helper()
 	f.stand(p, "tool_wait=3")
 	f.ended(f.job, 2*time.Minute)
-	// What prlctl start has called itself, it waits for.
+	// What prlctl start or stop has called itself, it waits for.
 	words := strings.Join(strings.Fields(p.what)[:2], " ")
 	log := f.sys.Log(f.job)
-	named := strings.Contains(log, words) || strings.Contains(log, "prlctl start "+webUUID+": after")
+	named := strings.Contains(log, words) || strings.Contains(log, "prlctl start "+webUUID+": after") || strings.Contains(log, "prlctl stop "+webUUID+": after")
 	done := strings.HasSuffix(p.at, ":after") && strings.Contains(log, "Backup OK")
 	if !done && (!named || !strings.Contains(log, "not awaited any longer")) {
 		f.Errorf("%s: the job log does not say that %s is not awaited any longer:\n%s", p, words, log)

@@ -56,6 +56,10 @@ func (f *faults) oldOrNew() {
 	if out := strings.Fields(f.run("ls", "/vz/private")); len(out) != 1 || out[0] != webUUID {
 		f.Errorf("private areas %q, want web's alone", out)
 	}
+	// Where there was no room, the old one did not start either, and an operator is told to.
+	if f.state("web") == "stopped" && strings.Contains(f.sys.Log(f.job), "is not started again") && strings.Contains(f.sys.Log(f.job), "no space left") {
+		f.run("prlctl", "start", "web")
+	}
 	f.running()
 	now, err := f.node.Lab("now")
 	f.must(err)
