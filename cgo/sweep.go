@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sirupsen/logrus"
 
@@ -32,7 +33,11 @@ func goSweep() {
 	hook()
 	n, _ := node.New(log)
 	if _, err := (fdplugin.Cleaner{Node: n, Log: log, LetStart: true}).Sweep(context.Background(), false); err != nil {
-		log.Errorf("leftovers of earlier jobs: %v", err)
+		next := "it is tried again in the background by vz7ct recover --wait"
+		if err := n.Finish(); err != nil {
+			next = fmt.Sprintf("it is tried again by the next job (not in the background: %v)", err)
+		}
+		log.Errorf("leftovers of earlier jobs: %v; %s", err, next)
 	}
 }
 
