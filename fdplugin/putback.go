@@ -137,7 +137,7 @@ func (c Cleaner) canStay(ctx context.Context, s undo.Step, k prlctl.Container, h
 	if s.State != stateRunning || !canBeStarted(k) {
 		return true, nil
 	}
-	err = c.Node.Registry.Start(ctx, k.UUID)
+	err = c.start(ctx, k)
 	switch {
 	case err == nil:
 		c.Log.Infof("container %s started again", k.UUID)
@@ -175,6 +175,18 @@ func isAtRest(k prlctl.Container) bool {
 // canBeStarted reports whether a container does not run. One whose start or stop was cut off
 // in its midst is mounted.
 func canBeStarted(k prlctl.Container) bool { return isAtRest(k) || k.State == stateMounted }
+
+// start starts a container that does not run. One that is mounted may be so by half: prlctl
+// would start it without the disks that are missing, and its programs write below their
+// mount points.
+func (c Cleaner) start(ctx context.Context, k prlctl.Container) error {
+	if k.State == stateMounted {
+		if err := c.Node.Registry.Stop(ctx, k.UUID); err != nil {
+			return fmt.Errorf("unmount it first: %w", err)
+		}
+	}
+	return c.Node.Registry.Start(ctx, k.UUID)
+}
 
 // retire unregisters a new container. A start that has failed in its midst may have left
 // it mounted.
@@ -261,7 +273,7 @@ func (c Cleaner) startAgain(ctx context.Context, s undo.Step) error {
 		return nil // it runs
 	}
 	if err == nil {
-		err = c.Node.Registry.Start(ctx, s.Container)
+		err = c.start(ctx, k)
 	}
 	switch {
 	case errors.Is(err, prlctl.ErrLocked):

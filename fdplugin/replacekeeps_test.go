@@ -260,8 +260,8 @@ func TestHalfStartedIsNotRunning(t *testing.T) {
 	n, _ := registeredNew(t, "running")
 	n.web().State = "mounted"
 	log, said := newLog()
-	if _, err := (Cleaner{Node: n.node(), Log: log}).Sweep(context.Background(), false); err != nil || n.web().State != "running" {
-		t.Errorf("Sweep = %v, the new one is %q: %s", err, n.web().State, said.all())
+	if _, err := (Cleaner{Node: n.node(), Log: log}).Sweep(context.Background(), false); err != nil || n.web().State != "running" || !slices.Contains(n.calls, "stop") {
+		t.Errorf("Sweep = %v, the new one is %q after %q: %s", err, n.web().State, n.calls, said.all())
 	}
 	n = toReplace(t, "mounted")
 	c := Cleaner{Node: n.node(), Log: log}

@@ -115,12 +115,8 @@ func (j *judge) line(line string) {
 		return
 	}
 	if now, keep := j.setting(s); keep {
-		if now != s {
-			line = now.String()
-		} else if !strings.HasPrefix(line, s.Key+`="`) || !strings.HasSuffix(line, `"`) {
-			line = s.String()
-		}
-		j.put(s.Key, line)
+		// Without a comment behind it, in whose quotes libvzctl might see the value's end.
+		j.put(s.Key, now.String())
 	}
 }
 

@@ -248,6 +248,7 @@ func FuzzJudge(f *testing.F) {
 		"\n\n \nONBOOT=yes\n\n\n", "DISK=\"uuid={" + dataID + "},device=/dev/sda,=x,image=;uuid={" + newID + "},storage_url=x\"\n",
 		"NAME=\"$(touch x)\"\nDISK=\"uuid={" + dataID + "},image=`touch x`\"\n", "DEVNODES=\"fuse:rw\"\n\x00\x00", "DISK=\"uuid={" + dataID + "},,=,mnt=/a;;b\"\nDISK=''",
 		"NETIF=\"ifname=eth0,ip6=::1,::2,x;=;ifname=a,b=c,ip6=$VEID\"\n", "VE_ROOT=\"/x/${VEID}\"\nVE_ROOT=$VEID\n# \\\nA='\"'\n", "IP_ADDRESS=\"1\"\nFEATURES=\"a:off b:on\"\n",
+		"DESCRIPTION=\"c\" #1\"\nONBOOT='yes' # \"\n",
 	} {
 		f.Add(seed, true)
 		f.Add(seed, false)
