@@ -105,6 +105,7 @@ func TestHostileStream(t *testing.T) {
 // A directory that is moved out between two files gets no more of them.
 func TestMovedOutIsLeft(t *testing.T) {
 	tr, root := tree(t)
+	tr.Shared = true
 	out := outside(t, root)
 	must(t, put(tr, file("a/b/x"), "x"))
 	must(t, os.Rename(filepath.Join(root, "a"), filepath.Join(filepath.Dir(out), "moved")))

@@ -149,8 +149,6 @@ func (r Replace) allows(backup, existing int64) bool {
 		return backup < existing
 	case Never:
 		return false
-	case Always:
-		return true
 	default:
 		return true
 	}

@@ -58,7 +58,7 @@ func (t *Tree) directory(p string, make bool) (*os.File, error) {
 	}
 	at := t.root
 	if n > 0 {
-		if at = t.last[n-1].dir; !t.inside(at) {
+		if at = t.last[n-1].dir; t.Shared && !t.inside(at) {
 			at, n = t.root, 0
 		}
 	}

@@ -88,8 +88,8 @@ type Tree struct {
 	// below the root.
 	Mountinfo string
 	// Shared: somebody else may be at work in the tree, so that a name may be another
-	// file's at any moment. Then nothing is done by name that the kernel can do by
-	// descriptor only from 5.8 on: see Timeless.
+	// file's at any moment, and a directory be moved out of it. Then nothing is done by
+	// name that the kernel can do by descriptor only from 5.8 on: see Timeless.
 	Shared bool
 	// Memory is how many bytes may go to tmpfs that are mounted below the root, 0 if any
 	// number may: pages of a tmpfs are charged to who writes them (mm/shmem.c), so one that
