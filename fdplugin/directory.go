@@ -21,9 +21,13 @@ import (
 // runs. Below it everything is in a folder that is called by a container's UUID, which
 // no program of the node reads anything from.
 
-// systemDirs are where nothing is restored to.
+// systemDirs are where nothing is restored to, and no private area is made, whoever asks
+// for it.
 var systemDirs = []string{"/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr",
-	"/vz/private", "/vz/root", "/vz/template", "/var/lib/bareos", "/var/lib/bacula"}
+	"/var/lib/bacula", "/var/lib/bareos", "/var/run"}
+
+// containerDirs are the usual places of containers, also where nothing tells of them.
+var containerDirs = []string{"/vz/private", "/vz/root", "/vz/template"}
 
 // directoryFor opens the folder of a container in the directory that restore_dir names,
 // and makes both if they are missing.
@@ -37,13 +41,11 @@ func (n Node) directoryFor(path, uuid string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("restore_dir=%s: %w", text.Name(path), err)
 	}
-	parts := strings.Split(strings.Trim(path, "/"), "/")
-	for i, name := range append(parts, uuid) {
-		here := "/" + strings.Join(parts[:min(i+1, len(parts))], "/")
-		if i == len(parts) {
-			here = filepath.Join(path, uuid)
-		}
-		next, err := rootsDir(at, name, here, i >= len(parts)-1)
+	here := ""
+	parts := append(strings.Split(strings.Trim(path, "/"), "/"), uuid)
+	for i, name := range parts {
+		here += "/" + name
+		next, err := rootsDir(at, name, here, i >= len(parts)-2)
 		at.Close()
 		if err != nil {
 			return nil, fmt.Errorf("restore_dir=%s: %w", text.Name(path), err)
@@ -55,7 +57,7 @@ func (n Node) directoryFor(path, uuid string) (*os.File, error) {
 
 // closedDirs are the places of the system and of this node.
 func (n Node) closedDirs(uuid string) []string {
-	list := append(slices.Clone(systemDirs), filepath.Clean(n.State), filepath.Clean(n.Mounts), filepath.Clean(n.Scripts))
+	list := slices.Concat(systemDirs, containerDirs, []string{filepath.Clean(n.State), filepath.Clean(n.Mounts), filepath.Clean(n.Scripts)})
 	// Where they cannot be told there are no containers: any Linux machine will do.
 	if areas, err := n.Containers.Areas(); err == nil {
 		list = append(list, filepath.Dir(areas))

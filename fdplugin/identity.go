@@ -125,9 +125,6 @@ func (c *newContainer) home() string {
 	return c.private
 }
 
-// system is where no private area is made, whoever asks for it.
-var system = []string{"/proc", "/sys", "/dev", "/run", "/var/run", "/boot", "/etc", "/usr", "/bin", "/sbin", "/lib", "/lib64"}
-
 // areaDir judges a directory in which an option wants a private area, and returns its
 // real path. The option may come from a console of few rights, and the area holds all
 // that the container has: it must not be made where another user, another container or
@@ -142,7 +139,7 @@ func (n Node) areaDir(dir, usual, roots string) (string, error) {
 		roots = at
 	}
 	below := func(d string) bool { return real == d || strings.HasPrefix(real, strings.TrimSuffix(d, "/")+"/") }
-	if real == "/" || slices.ContainsFunc(append([]string{filepath.Clean(n.State), filepath.Clean(n.Mounts), roots}, system...), below) {
+	if real == "/" || slices.ContainsFunc(append([]string{filepath.Clean(n.State), filepath.Clean(n.Mounts), roots, "/dev"}, systemDirs...), below) {
 		return "", errors.New("is a directory of the system, of this plugin, or of mounted containers")
 	}
 	for part := range strings.SplitSeq(real, "/") {

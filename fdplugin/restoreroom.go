@@ -3,9 +3,7 @@
 package fdplugin
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +52,7 @@ func (c *newContainer) room() error {
 // that is there already.
 func (n Node) freeFor(private string) (at string, free uint64, err error) {
 	at = filepath.Dir(private)
-	for errors.Is(lstat(at), os.ErrNotExist) {
+	for !exists(at) {
 		at = filepath.Dir(at)
 	}
 	if n.Free != nil {
@@ -68,11 +66,6 @@ func (n Node) freeFor(private string) (at string, free uint64, err error) {
 		return at, 0, fmt.Errorf("measure free space of %s: %w", at, err)
 	}
 	return at, free, nil
-}
-
-func lstat(path string) error {
-	_, err := os.Lstat(path)
-	return err
 }
 
 // holds checks that a root disk of another size has room for what was saved.
