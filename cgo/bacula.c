@@ -6,13 +6,14 @@
 #include "plugin.h"
 
 /* Numbers that both versions share. */
-enum { RC_OK = 0, RC_STOP = 1, RC_ERROR = 2, RC_MORE = 3 };
+enum { RC_OK = 0, RC_STOP = 1, RC_ERROR = 2, RC_MORE = 3, RC_SEEN = 5 };
 enum {
 	EVENT_END_BACKUP_JOB = 4, EVENT_END_RESTORE_JOB = 6,
 	EVENT_BACKUP_COMMAND = 9, EVENT_ESTIMATE_COMMAND = 11, EVENT_LEVEL = 12,
 	EVENT_CANCEL = 14, EVENT_RESTORE_OBJECT = 18
 };
-enum { VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_FILE_INDEX = 23 };
+enum { VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_ACCURATE = 9,
+	VALUE_PREVIOUS = 20, VALUE_FILE_INDEX = 23 };
 enum {
 	FT_LNKSAVED = 1, FT_REGE = 2, FT_REG = 3, FT_LNK = 4, FT_DIREND = 5,
 	FT_SPEC = 6, FT_RAW = 16, FT_FIFO = 17, FT_RESTORE_FIRST = 25
@@ -20,6 +21,10 @@ enum {
 enum { CF_SKIP = 1, CF_ERROR = 2, CF_EXTRACT = 3, CF_CREATED = 4 };
 enum { ACL_BACKUP = 1, ACL_RESTORE = 2, XATTR_BACKUP = 3, XATTR_RESTORE = 4 };
 #define FO_OFFSETS	(UINT64_C(1) << 30)
+
+/* By enum kind. */
+static const int types[] = { FT_REG, FT_REGE, FT_DIREND, FT_LNK, FT_SPEC,
+	FT_LNKSAVED, FT_RESTORE_FIRST };
 
 static const struct bacula_core * core;
 
@@ -42,13 +47,13 @@ static void
 say(struct job * j, enum severity severity, const char * text)
 {
 	/* M_INFO 6, M_WARNING 5, M_ERROR 4, M_FATAL 3 in 9. */
-	static const int types[] = { 0, 6, 5, 4, 3 };
+	static const int numbers[] = { 0, 6, 5, 4, 3 };
 
 	if (severity == SAY_DEBUG)
 		core->debugMessage(j->ctx, PLUGIN_NAME, 0, 150, "%s\n", text);
 	else
 		core->jobMessage(j->ctx, PLUGIN_NAME, 0,
-		    types[severity] + is15(), 0, "%s\n", text);
+		    numbers[severity] + is15(), 0, "%s\n", text);
 }
 
 static const char *
@@ -89,8 +94,95 @@ health(struct job * j)
 	return (status == 'E' ? HEALTH_ERRORS : HEALTH_GOOD);
 }
 
+/* Fill the members that the two layouts have under the same names. */
+#define FILL(sp, e) do {						\
+	(sp)->type = types[(e)->kind];					\
+	(sp)->statp = (e)->st;						\
+	(sp)->no_read = (e)->kind != KIND_REGULAR;			\
+	if ((e)->kind == KIND_OBJECT) {					\
+		(sp)->object_name = (e)->name;				\
+		(sp)->object = (e)->data;				\
+		(sp)->object_len = (e)->data_len;			\
+		break;							\
+	}								\
+	(sp)->fname = (e)->name;					\
+	(sp)->link = (e)->kind == KIND_DIRECTORY ? (e)->name : (e)->link; \
+	(sp)->LinkFI = (e)->link_index;					\
+	if ((e)->pieces)						\
+		(sp)->flags |= FO_OFFSETS;				\
+} while (0)
+
+/*
+ * A packet to ask the core about a file with.  It reads fname, link, statp and type,
+ * and writes delta_seq and accurate_found (checkChanges and AcceptFile in
+ * filed/fd_plugins.c, 9.6 and 15); there is room behind for what a release may add.
+ */
+union question {
+	struct bacula9_save sp9;
+	struct bacula15_save sp15;
+	char room[sizeof(struct bacula15_save) + 256];
+};
+
+static void
+ask(union question * q, const struct entry * e)
+{
+
+	memset(q, 0, sizeof(*q));
+	if (is15()) {
+		q->sp15.pkt_size = q->sp15.pkt_end = sizeof(q->sp15);
+		FILL(&q->sp15, e);
+	} else {
+		q->sp9.pkt_size = q->sp9.pkt_end = sizeof(q->sp9);
+		FILL(&q->sp9, e);
+	}
+}
+
+static int
+accept_file(struct job * j, const struct entry * e)
+{
+	union question q;
+
+	ask(&q, e);
+	return (core->acceptFile(j->ctx, &q) == RC_OK);
+}
+
+static int
+changed(struct job * j, const struct entry * e)
+{
+	union question q;
+
+	ask(&q, e);
+	switch (core->checkChanges(j->ctx, &q)) {
+	case RC_OK:
+		return (1);
+	case RC_SEEN:
+		return (0);
+	default:
+		return (-1);
+	}
+}
+
+static int
+accurate(struct job * j)
+{
+	int yes = 0;
+
+	core->getValue(j->ctx, VALUE_ACCURATE, &yes);
+	return (yes != 0);
+}
+
+static const char *
+previous(struct job * j)
+{
+	const char * name = NULL;
+
+	core->getValue(j->ctx, VALUE_PREVIOUS, &name);
+	return (name);
+}
+
 static const struct daemon daemon_calls = {
-	FAMILY_BACULA, say, job_name, release, file_index, health
+	FAMILY_BACULA, say, job_name, release, file_index, health, accept_file,
+	changed, accurate, previous
 };
 
 static int
@@ -164,30 +256,9 @@ handlePluginEvent(struct bacula_ctx * ctx, struct bacula_event * event, void * v
 	return (rc == 0 ? RC_OK : RC_ERROR);
 }
 
-/* Fill the members that the two layouts have under the same names. */
-#define FILL(sp, e) do {						\
-	(sp)->type = types[(e)->kind];					\
-	(sp)->statp = (e)->st;						\
-	(sp)->no_read = (e)->kind != KIND_REGULAR;			\
-	if ((e)->kind == KIND_OBJECT) {					\
-		(sp)->object_name = (e)->name;				\
-		(sp)->object = (e)->data;				\
-		(sp)->object_len = (e)->data_len;			\
-		break;							\
-	}								\
-	(sp)->fname = (e)->name;					\
-	(sp)->link = (e)->kind == KIND_DIRECTORY ? (e)->name : (e)->link; \
-	(sp)->LinkFI = (e)->link_index;					\
-	if ((e)->pieces)						\
-		(sp)->flags |= FO_OFFSETS;				\
-} while (0)
-
 static int
 startBackupFile(struct bacula_ctx * ctx, void * packet)
 {
-	/* By enum kind. */
-	static const int types[] = { FT_REG, FT_REGE, FT_DIREND, FT_LNK, FT_SPEC,
-		FT_LNKSAVED, FT_RESTORE_FIRST };
 	struct job * j = job_of(ctx);
 	struct bacula15_save * sp15 = packet;
 	struct bacula9_save * sp9 = packet;
@@ -214,6 +285,15 @@ endBackupFile(struct bacula_ctx * ctx)
 	struct job * j = job_of(ctx);
 
 	return (j != NULL && job_done(j) ? RC_MORE : RC_OK);
+}
+
+/* A file of the catalogue was not met: is it to be recorded as deleted? */
+static int
+checkFile(struct bacula_ctx * ctx, char * name)
+{
+	struct job * j = job_of(ctx);
+
+	return (j != NULL && name != NULL && job_keeps(j, name) ? RC_SEEN : RC_OK);
 }
 
 static int
@@ -355,7 +435,7 @@ static struct bacula_info info = {
 static struct bacula_functions functions = {
 	0, 0, newPlugin, freePlugin, pluginValue, pluginValue, handlePluginEvent,
 	startBackupFile, endBackupFile, startRestoreFile, endRestoreFile, pluginIO,
-	createFile, setFileAttributes, NULL, handleXACLdata, { NULL }
+	createFile, setFileAttributes, checkFile, handleXACLdata, { NULL }
 };
 
 /**

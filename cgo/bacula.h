@@ -51,6 +51,9 @@ struct bacula_core {
 	    const char *, ...);
 	int (*debugMessage)(struct bacula_ctx *, const char *, int, int,
 	    const char *, ...);
+	void *unused[10];	/* malloc, free, AddExclude .. NewPreInclude */
+	int (*checkChanges)(struct bacula_ctx *, void *);
+	int (*acceptFile)(struct bacula_ctx *, void *);
 };
 
 struct bacula9_save {
@@ -186,6 +189,9 @@ _Static_assert(sizeof(struct bacula_info) == 56, "bacula_info");
 _Static_assert(sizeof(struct bacula_ctx) == 16, "bacula_ctx");
 AT(bacula_core, getValue, 16);
 AT(bacula_core, jobMessage, 32);
+AT(bacula_core, checkChanges, 128);
+AT(bacula_core, acceptFile, 136);
+_Static_assert(sizeof(struct bacula_core) == BACULA9_CORE_SIZE, "bacula_core");
 _Static_assert(sizeof(struct bacula9_save) == 240, "bacula9_save");
 AT(bacula9_save, fname, 8);
 AT(bacula9_save, link, 16);

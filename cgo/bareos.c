@@ -14,7 +14,8 @@ enum {
 	EVENT_RESTORE_OBJECT = 15, EVENT_NEW_OPTIONS = 20
 };
 enum {
-	VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_RELEASE = 16
+	VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_ACCURATE = 9,
+	VALUE_RELEASE = 16, VALUE_PREVIOUS = 18
 };
 enum {
 	FT_LNKSAVED = 1, FT_REGE = 2, FT_REG = 3, FT_LNK = 4, FT_DIREND = 5,
@@ -24,6 +25,10 @@ enum { CF_SKIP = 1, CF_ERROR = 2, CF_EXTRACT = 3, CF_CREATED = 4 };
 enum { FO_NO_HARDLINK = 15, FO_ENCRYPT = 21, FO_SPARSE = 5, FO_XATTR = 27,
 	FO_OFFSETS = 30, FO_FORCE_ENCRYPT = 32 };
 #define IO_IN_CORE	1
+
+/* By enum kind. */
+static const int types[] = { FT_REG, FT_REGE, FT_DIREND, FT_LNK, FT_SPEC,
+	FT_LNKSAVED, FT_RESTORE_FIRST };
 
 static const struct bareos_core * core;
 
@@ -91,8 +96,75 @@ health(struct job * j)
 	return (status == 'E' ? HEALTH_ERRORS : HEALTH_GOOD);
 }
 
+/*
+ * A packet to ask the core about a file with.  It reads fname, link, statp, type and
+ * save_time, and writes delta_seq and accurate_found (checkChanges and AcceptFile in
+ * filed/fd_plugins.cc, 17 to 26); there is room behind for what a release may add.
+ */
+union question {
+	struct bareos_save sp;
+	char room[sizeof(struct bareos_save) + 256];
+};
+
+static void
+ask(union question * q, const struct entry * e)
+{
+
+	memset(q, 0, sizeof(*q));
+	q->sp.pkt_size = sizeof(q->sp);
+	q->sp.pkt_end = sizeof(q->sp);
+	q->sp.fname = e->name;
+	q->sp.link = e->kind == KIND_DIRECTORY ? e->name : e->link;
+	q->sp.type = types[e->kind];
+	q->sp.statp = e->st;
+}
+
+static int
+accept_file(struct job * j, const struct entry * e)
+{
+	union question q;
+
+	ask(&q, e);
+	return (core->acceptFile(j->ctx, &q) == RC_OK);
+}
+
+static int
+changed(struct job * j, const struct entry * e)
+{
+	union question q;
+
+	ask(&q, e);
+	switch (core->checkChanges(j->ctx, &q)) {
+	case RC_OK:
+		return (1);
+	case RC_SEEN:
+		return (0);
+	default:
+		return (-1);
+	}
+}
+
+static int
+accurate(struct job * j)
+{
+	int yes = 0;
+
+	core->getValue(j->ctx, VALUE_ACCURATE, &yes);
+	return (yes != 0);
+}
+
+static const char *
+previous(struct job * j)
+{
+	const char * name = NULL;
+
+	core->getValue(j->ctx, VALUE_PREVIOUS, &name);
+	return (name);
+}
+
 static const struct daemon daemon_calls = {
-	FAMILY_BAREOS, say, job_name, release, file_index, health
+	FAMILY_BAREOS, say, job_name, release, file_index, health, accept_file,
+	changed, accurate, previous
 };
 
 static int
@@ -178,9 +250,6 @@ handlePluginEvent(struct bareos_ctx * ctx, struct bareos_event * event, void * v
 static int
 startBackupFile(struct bareos_ctx * ctx, struct bareos_save * sp)
 {
-	/* By enum kind. */
-	static const int types[] = { FT_REG, FT_REGE, FT_DIREND, FT_LNK, FT_SPEC,
-		FT_LNKSAVED, FT_RESTORE_FIRST };
 	struct job * j = job_of(ctx);
 	struct entry * e;
 	unsigned flags = 0;
@@ -227,6 +296,15 @@ endBackupFile(struct bareos_ctx * ctx)
 	struct job * j = job_of(ctx);
 
 	return (j != NULL && job_done(j) ? RC_MORE : RC_OK);
+}
+
+/* A file of the catalogue was not met: is it to be recorded as deleted? */
+static int
+checkFile(struct bareos_ctx * ctx, char * name)
+{
+	struct job * j = job_of(ctx);
+
+	return (j != NULL && name != NULL && job_keeps(j, name) ? RC_SEEN : RC_OK);
 }
 
 static int
@@ -396,7 +474,7 @@ static const struct bareos_functions functions = {
 	sizeof(struct bareos_functions), BAREOS_INTERFACE, newPlugin, freePlugin,
 	pluginValue, pluginValue, handlePluginEvent, startBackupFile, endBackupFile,
 	startRestoreFile, endRestoreFile, pluginIO, createFile, setFileAttributes,
-	NULL, NULL, NULL, getXattr, setXattr
+	checkFile, NULL, NULL, getXattr, setXattr
 };
 
 /**

@@ -18,7 +18,7 @@
 
 #define BAREOS_INTERFACE	10
 
-enum bareos_rc { RC_OK = 0, RC_STOP = 1, RC_ERROR = 2, RC_MORE = 3 };
+enum bareos_rc { RC_OK = 0, RC_STOP = 1, RC_ERROR = 2, RC_MORE = 3, RC_SEEN = 5 };
 
 struct bareos_info {
 	uint32_t size;
@@ -57,7 +57,10 @@ struct bareos_core {
 	    const char *, ...);
 	void *(*coreMalloc)(struct bareos_ctx *, const char *, int, size_t);
 	void (*coreFree)(struct bareos_ctx *, const char *, int, void *);
-	void *unused[12];	/* AddExclude .. ClearSeenBitmap */
+	void *unused[8];	/* AddExclude .. NewPreInclude */
+	int (*checkChanges)(struct bareos_ctx *, void *);
+	int (*acceptFile)(struct bareos_ctx *, void *);
+	void *more[2];		/* SetSeenBitmap, ClearSeenBitmap */
 };
 
 struct bareos_save {
@@ -175,6 +178,8 @@ _Static_assert(sizeof(struct bareos_core) == 176, "bareos_core");
 AT(bareos_core, getValue, 32);
 AT(bareos_core, jobMessage, 48);
 AT(bareos_core, coreMalloc, 64);
+AT(bareos_core, checkChanges, 144);
+AT(bareos_core, acceptFile, 152);
 _Static_assert(sizeof(struct bareos_save) == 240, "bareos_save");
 AT(bareos_save, fname, 8);
 AT(bareos_save, link, 16);

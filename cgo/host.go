@@ -9,9 +9,13 @@ package main
 // static const char *job_release(struct job *j) { return j->daemon->release(j); }
 // static int job_file_index(struct job *j) { return j->daemon->file_index(j); }
 // static enum family job_family(struct job *j) { return j->daemon->family; }
+// static int job_accurate(struct job *j) { return j->daemon->accurate(j); }
+// static const char *job_previous(struct job *j) { return j->daemon->previous(j); }
 import "C"
 
 import (
+	"errors"
+
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/fdconf"
 	"github.com/bareos-contrib/vz7ct/internal/node"
@@ -21,6 +25,28 @@ import (
 type host struct{ job *C.struct_job }
 
 func (h host) FileIndex() int { return int(C.job_file_index(h.job)) }
+
+func (h host) Accurate() bool { return C.job_accurate(h.job) != 0 }
+
+func (h host) Previous() string { return C.GoString(C.job_previous(h.job)) }
+
+func (h host) Accepts(e *fdplugin.Entry) bool {
+	var asked C.struct_entry
+	encodeHead(e, &asked)
+	return C.job_ask(h.job, &asked, 0) > 0
+}
+
+func (h host) Changed(e *fdplugin.Entry) (bool, error) {
+	var asked C.struct_entry
+	encodeHead(e, &asked)
+	switch C.job_ask(h.job, &asked, 1) {
+	case 1:
+		return true, nil
+	case 0:
+		return false, nil
+	}
+	return true, errors.New("the daemon does not say")
+}
 
 // open puts a job together: the daemon, the node, the job log.
 func (s *state) open() {

@@ -64,6 +64,16 @@ forget_entry(struct job * j)
 	j->blob_sent = 0;
 }
 
+/* Free what the daemon was asked about last. */
+static void
+forget_asked(struct job * j)
+{
+
+	free(j->asked.name);
+	free(j->asked.link);
+	memset(&j->asked, 0, sizeof(j->asked));
+}
+
 /**
  * job_new(daemon, ctx):
  * Make the state of a job.  Nothing is said and nothing is done: this runs in
@@ -100,6 +110,7 @@ job_free(struct job * j)
 	}
 	job_drop_foreign(j);
 	forget_entry(j);
+	forget_asked(j);
 	free(j);
 }
 
@@ -187,6 +198,42 @@ job_done(struct job * j)
 	more = goDone(j->handle);
 	unshield(&old);
 	return (more);
+}
+
+/**
+ * job_ask(j, e, changed):
+ * Ask the daemon whether the file ${e} has changed, or else whether its FileSet lets
+ * it pass.  Take over the strings of ${e}: the daemons keep pointers to them until they
+ * are asked again or told of a file.  Return 1 or 0, or -1 if the daemon does not know.
+ * This is called by Go, on the job's thread.
+ */
+int
+job_ask(struct job * j, struct entry * e, int changed)
+{
+
+	forget_asked(j);
+	j->asked = *e;
+	return (changed ? j->daemon->changed(j, &j->asked) :
+	    j->daemon->accept(j, &j->asked));
+}
+
+/**
+ * job_keeps(j, name):
+ * Return 1 if the file ${name} of the catalogue, which was not met, is not to be
+ * recorded as deleted.
+ */
+int
+job_keeps(struct job * j, const char * name)
+{
+	sigset_t old;
+	int keeps;
+
+	if (j->handle == 0)
+		return (0);
+	shield(&old);
+	keeps = goKeeps(j->handle, (char *)(uintptr_t)name);
+	unshield(&old);
+	return (keeps);
 }
 
 /**

@@ -14,6 +14,7 @@
  */
 
 struct job;
+struct entry;
 
 /* How bad a message is; each dialect has numbers of its own. */
 enum severity { SAY_DEBUG, SAY_INFO, SAY_WARNING, SAY_ERROR, SAY_FATAL };
@@ -50,6 +51,14 @@ struct daemon {
 	int (*file_index)(struct job *);
 	/* How the job is so far, in the daemon's opinion. */
 	enum health (*health)(struct job *);
+	/* Do the FileSet's Options let the file pass?  1 or 0. */
+	int (*accept)(struct job *, const struct entry *);
+	/* Has the file changed since the job that the level goes by?  1, 0, or -1. */
+	int (*changed)(struct job *, const struct entry *);
+	/* Does the daemon compare with the catalogue? */
+	int (*accurate)(struct job *);
+	/* The name of the job that the level goes by; NULL or "" if there is none. */
+	const char *(*previous)(struct job *);
 };
 
 /*
@@ -94,6 +103,7 @@ struct job {
 	int level;		/* the letter, 0 if it was not told */
 	int restoring;
 	struct entry entry;
+	struct entry asked;	/* what the daemon was asked about last: it keeps the pointers */
 	struct xattr *xattrs;	/* of the file at hand, not yet handed over */
 	int nxattrs, xattr_at, xattrs_read;
 	char *blob;		/* attributes packed for Bacula */
@@ -137,6 +147,8 @@ void job_object(struct job *, const char *, uint32_t, const char *, int);
 int job_start_backup(struct job *, const char *, int);
 int job_next(struct job *, unsigned);
 int job_done(struct job *);
+int job_ask(struct job *, struct entry *, int);
+int job_keeps(struct job *, const char *);
 int job_xattr(struct job *, struct xattr *);
 int job_start_restore(struct job *, const char *);
 int job_create(struct job *, const struct restored *, enum answer *);

@@ -120,6 +120,7 @@ func (b *backup) begin() error {
 	if err := b.openStream(); err != nil {
 		return err
 	}
+	b.announceLevel()
 	b.job.phase("saving files")
 	if !b.advance() {
 		return errors.Join(b.job.ctx.Err(), errors.New("there is nothing to save"))

@@ -128,10 +128,23 @@ func newLog() (*logrus.Entry, *jobLog) {
 	return logrus.NewEntry(l), hook
 }
 
-// counter is the daemon's number of the file being saved.
-type counter struct{ n int }
+// counter is the daemon's side of a job: the number of the file being saved, and what
+// it answers.
+type counter struct {
+	n        int
+	accurate bool
+	previous string
+	// accepts and changed answer for a file; nil says yes.
+	accepts, changed func(*Entry) bool
+}
 
-func (c *counter) FileIndex() int { return c.n }
+func (c *counter) FileIndex() int        { return c.n }
+func (c *counter) Accurate() bool        { return c.accurate }
+func (c *counter) Previous() string      { return c.previous }
+func (c *counter) Accepts(e *Entry) bool { return c.accepts == nil || c.accepts(e) }
+func (c *counter) Changed(e *Entry) (bool, error) {
+	return c.changed == nil || c.changed(e), nil
+}
 
 var bareos = Daemon{Name: "Bareos 25", OwnLinks: true, Plain: true}
 

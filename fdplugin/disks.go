@@ -29,6 +29,8 @@ type volume struct {
 	snapshot, dir string
 	// What the file system holds.
 	usedBytes, usedInodes uint64
+	// groups are its files with several names, in a partial job.
+	groups *groups
 }
 
 // mountName names the disk for messages.

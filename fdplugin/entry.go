@@ -58,6 +58,8 @@ type item struct {
 	xattrs func() ([]walk.Xattr, error)
 	// still: nobody writes to it, since it is in a snapshot.
 	still bool
+	// path is its path in the tree that was walked.
+	path string
 }
 
 // Flags are the FileSet's options that decide what of a file survives.
@@ -93,4 +95,18 @@ type Daemon struct {
 type Host interface {
 	// FileIndex returns the number of the file being saved.
 	FileIndex() int
+	// Accepts reports whether the Options of the FileSet (wild, regex, exclude) let a file
+	// pass; a directory's name has no slash here. It also makes the daemon take the
+	// settings of the Options that fit the file for what it saves next: the last file
+	// that is asked about before one is saved must be that one.
+	Accepts(e *Entry) bool
+	// Changed reports whether a file has changed since the job that the level goes by,
+	// by the daemon's own rule; a directory's name ends in a slash. In an accurate job it
+	// also notes that the file is there.
+	Changed(e *Entry) (bool, error)
+	// Accurate reports whether the daemon compares with the catalogue.
+	Accurate() bool
+	// Previous returns the daemon's name of the job that the level goes by, "" if it has
+	// told none.
+	Previous() string
 }

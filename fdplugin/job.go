@@ -146,6 +146,8 @@ type Job struct {
 	progress Progress
 	// objects are the manifests that came as restore objects, by UUID.
 	objects map[string]*manifest
+	// unread is what a backup could not read.
+	unread unread
 	// stayed are containers of which something stays although their restore has failed.
 	stayed map[string]bool
 
@@ -253,9 +255,6 @@ func (j *Job) start(cmd string, estimate bool) error {
 		return j.fatal(err)
 	}
 	j.announce(line)
-	if j.level != 'F' && !estimate {
-		j.Log.Infof("level %c: everything is saved, since this release of the plugin does not know levels yet", j.level)
-	}
 	j.toolWait = opts.ToolWait
 	b := &backup{job: j, opts: opts, estimate: estimate}
 	j.backup = b

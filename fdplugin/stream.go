@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -190,9 +191,46 @@ func (b *backup) addVolumes() error {
 		} else {
 			b.hiddenBelowMounts(v)
 		}
-		b.addTree(c, name, dev, func(it *item) bool { it.still = true; return true })
+		c.Want = func(e *walk.Entry) bool { return b.want(fileItem(e, name, dev)) }
+		v.groups = newGroups(b.job.Node.State)
+		b.addTree(c, name, dev, func(it *item) bool { return b.take(v, it) })
+		b.addGroups(v, name, dev)
 	}
 	return nil
+}
+
+// want decides whether the walk goes into a directory.
+func (b *backup) want(it *item) bool {
+	if it.Kind != Directory || b.accepts(it) {
+		return true
+	}
+	b.count.excluded++
+	return false
+}
+
+// addGroups sends the files with several names that have waited for the end of a disk.
+func (b *backup) addGroups(v *volume, name string, dev uint64) {
+	next := v.groups.after(v.dir, func() { b.count.unchanged++ })
+	b.stream.close = append(b.stream.close, v.groups.close)
+	b.stream.parts = append(b.stream.parts, func() (*item, error) {
+		e, err := next()
+		if err != nil {
+			return nil, b.unread(name, err)
+		}
+		it := fileItem(e, name, dev)
+		it.still = true
+		b.accepts(it)
+		return it, nil
+	})
+}
+
+// unread remembers what could not be read below the name given.
+func (b *backup) unread(name string, err error) error {
+	var left *walk.Error
+	if errors.As(err, &left) {
+		b.job.unread.add(name + "/" + left.Path)
+	}
+	return err
 }
 
 // skip returns what is left out of a disk: files of the file system itself, what
@@ -236,7 +274,7 @@ func (b *backup) addTree(c *walk.Cursor, name string, dev uint64, want func(*ite
 		for {
 			e, err := c.Next()
 			if err != nil {
-				return nil, err
+				return nil, b.unread(name, err)
 			}
 			it := fileItem(e, name, dev)
 			if e.Crossing {
@@ -255,7 +293,7 @@ func (b *backup) addTree(c *walk.Cursor, name string, dev uint64, want func(*ite
 
 // fileItem makes an item of what a walk has found.
 func fileItem(e *walk.Entry, name string, dev uint64) *item {
-	it := &item{Entry: Entry{Kind: Special, Name: name, Stat: e.Stat}, xattrs: attributesOf(e)}
+	it := &item{Entry: Entry{Kind: Special, Name: name, Stat: e.Stat}, xattrs: attributesOf(e), path: e.Path}
 	if e.Path != "" {
 		it.Name += "/" + e.Path
 	}

@@ -18,6 +18,9 @@ type counters struct {
 	// failed are files that are not saved, or not completely; excluded were left
 	// out by options, sockets because they have nothing to save.
 	failed, excluded, sockets int64
+	// met is what the FileSet lets pass of the disks, unchanged what of it a partial job
+	// does not save.
+	met, unchanged int64
 	// complete: the list of files came to its end.
 	complete bool
 }

@@ -168,7 +168,7 @@ func TestFlagsGoThroughTheDaemon(t *testing.T) {
 			must(t, err)
 		}
 		must(t, f.Finish())
-		links.saved(it, &counter{1})
+		links.saved(it, &counter{n: 1})
 	}
 	must(t, tree.Close(func(_ string, err error, _ bool) { t.Error(err) }))
 	want["zz"] = want["linked"]

@@ -63,6 +63,10 @@ type Cursor struct {
 	// Skip, if set, is asked about every path but the root before anything is
 	// read of it. What is skipped is not handed out and not entered.
 	Skip func(path string) bool
+	// Want, if set, is asked about every entry but the root when it is known what it is,
+	// about a directory when it was opened, before anything is read of it. What is not
+	// wanted is not handed out and not entered.
+	Want func(*Entry) bool
 
 	dev     uint64
 	stack   []*frame
@@ -170,15 +174,18 @@ func (c *Cursor) visit(top *frame, name, path string) (*Entry, error) {
 		if e.Link, err = readlink(top.fd, name, e.Stat.Size); err != nil {
 			return nil, &Error{"read link", path, err}
 		}
-		return e, nil
 	case unix.S_IFDIR:
 		if e.Stat.Dev != c.dev {
 			e.Crossing = true
-			return e, nil
+			break
 		}
 		fd, err := openDir(top.fd, name, unix.O_NOFOLLOW)
 		if err != nil {
 			return nil, &Error{"open directory", path, err}
+		}
+		if e.self = fd; c.Want != nil && !c.Want(e) {
+			unix.Close(fd)
+			return nil, nil
 		}
 		c.stack = append(c.stack, &frame{fd: fd, length: len(path), name: name, stat: e.Stat})
 		c.path = append(c.path[:0], path...)
@@ -186,9 +193,11 @@ func (c *Cursor) visit(top *frame, name, path string) (*Entry, error) {
 			c.stack[n].release()
 		}
 		return nil, nil
-	default:
-		return e, nil
 	}
+	if c.Want != nil && !c.Want(e) {
+		return nil, nil
+	}
+	return e, nil
 }
 
 // leave hands out a directory whose content has been handed out.
