@@ -102,16 +102,13 @@ func goDone(h C.uintptr_t) C.int {
 
 //export goKeeps
 func goKeeps(h C.uintptr_t, name *C.char) C.int {
-	s, ok := lookup(h)
-	if !ok || s.job == nil || s.broken != "" {
-		return 0
-	}
 	// After a panic nothing is known, so nothing is called deleted.
-	keeps, _ := attempt(s, true, func(j *fdplugin.Job) bool { return j.Keeps(C.GoString(name)) })
-	if keeps {
-		return 1
-	}
-	return 0
+	return asked(h, 0, 1, func(j *fdplugin.Job) C.int {
+		if j.Keeps(C.GoString(name)) {
+			return 1
+		}
+		return 0
+	})
 }
 
 //export goOpenFile

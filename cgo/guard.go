@@ -37,9 +37,15 @@ type state struct {
 // guard calls f for a job, lets messages through to the job log meanwhile, and
 // returns failed after a panic.
 func guard[T any](h C.uintptr_t, failed T, f func(*fdplugin.Job) T) T {
+	return asked(h, failed, failed, f)
+}
+
+// asked is guard for questions that come in every job: not ours is the answer where no
+// job of the plugin is.
+func asked[T any](h C.uintptr_t, notOurs, failed T, f func(*fdplugin.Job) T) T {
 	s, ok := lookup(h)
 	if !ok || s.job == nil || s.broken != "" {
-		return failed
+		return notOurs
 	}
 	result, _ := attempt(s, failed, f)
 	return result

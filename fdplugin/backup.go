@@ -44,7 +44,10 @@ type backup struct {
 	file    int   // descriptor of its content, -1 if it is not open
 	early   bool  // it is open, and the daemon has not asked for it yet
 	links   *links
-	warned  bool // about the FileSet's options
+	past    *history
+	places  *places
+	baseRun uint32 // number of the run that a partial job goes by, 0 if it is not known
+	warned  bool   // about the FileSet's options
 	paths   paths
 	count   counters
 	merge   time.Duration
@@ -85,6 +88,9 @@ func (b *backup) begin() error {
 		return err
 	}
 	if err := b.readDisks(); err != nil {
+		return err
+	}
+	if err := b.lookBack(); err != nil {
 		return err
 	}
 	if err := b.findGroup(); err != nil {
@@ -307,6 +313,7 @@ func (b *backup) end() {
 	b.watch.stop()
 	b.close()
 	b.release()
+	b.remember()
 	j := b.job
 	j.takeBack()
 	j.unlock()

@@ -31,6 +31,8 @@ type volume struct {
 	usedBytes, usedInodes uint64
 	// groups are its files with several names, in a partial job.
 	groups *groups
+	// elsewhere is the directory found last that was at another place.
+	elsewhere string
 }
 
 // mountName names the disk for messages.

@@ -19,8 +19,9 @@ import (
 // before. Nothing of that changes the files' own times where a directory above one of
 // the names was renamed, or a name is newly left out.
 //
-// So these files wait until the disk was walked. Their paths are in a nameless file; in
-// memory are 40 bytes for each file.
+// So these files wait until the disk was walked, and the directories that are to be saved
+// wait for them, since each comes after all that is in it. Their paths are in a nameless
+// file; in memory are 40 bytes for each file with several names.
 type groups struct {
 	dir  string
 	file *os.File
@@ -37,8 +38,8 @@ type sharedFile struct {
 
 func newGroups(dir string) *groups { return &groups{dir: dir, seen: map[uint64]sharedFile{}} }
 
-// wait takes a name of a file in. It reports false if it cannot be kept: then it must
-// be sent now.
+// wait takes in a name of a file that has several. It reports false if it cannot be
+// kept: then it must be sent now.
 func (g *groups) wait(it *item, changed bool) bool {
 	kept := g.keep(it.Stat.Ino, it.path) == nil
 	f := g.seen[it.Stat.Ino]
@@ -47,6 +48,15 @@ func (g *groups) wait(it *item, changed bool) bool {
 	f.changed = f.changed || changed || !kept
 	g.seen[it.Stat.Ino] = f
 	return kept
+}
+
+// noFile is the number in place of an inode's: no file has it.
+const noFile = 0
+
+// follow takes in a directory that is to be saved after the files that wait. It reports
+// false if none do, or if it cannot be kept.
+func (g *groups) follow(it *item) bool {
+	return g.file != nil && g.keep(noFile, it.path) == nil
 }
 
 func (g *groups) keep(ino uint64, path string) error {
@@ -74,42 +84,44 @@ func (g *groups) due(ino uint64) bool {
 }
 
 // after returns what follows the walk: the names that waited, of the files that are to
-// be saved. unchanged is told of each of the others.
+// be saved, then the directories. unchanged is told of each of the other names.
 func (g *groups) after(root string, unchanged func()) func() (*walk.Entry, error) {
 	var in *bufio.Reader
 	find := &walk.Finder{Root: root}
+	files := true
 	return func() (*walk.Entry, error) {
-		if g.file == nil {
-			return nil, io.EOF
-		}
-		if in == nil {
-			if err := errors.Join(g.out.Flush(), rewind(g.file)); err != nil {
-				return nil, fmt.Errorf("go back to files with several names: %w", err)
+		for g.file != nil {
+			if in == nil {
+				if err := errors.Join(g.out.Flush(), rewind(g.file)); err != nil {
+					return nil, fmt.Errorf("go back to files with several names: %w", err)
+				}
+				in = bufio.NewReader(g.file)
 			}
-			in = bufio.NewReader(g.file)
-		}
-		for {
-			ino, path, err := g.next(in)
-			if err == io.EOF {
+			switch ino, path, err := g.next(in); {
+			case err == io.EOF && files:
+				files, in = false, nil
+			case err == io.EOF:
 				find.Close()
 				g.close()
-				return nil, io.EOF
-			}
-			if err != nil {
+			case err != nil:
 				return nil, fmt.Errorf("read the names of files with several: %w", err)
-			}
-			if g.due(ino) {
+			case files != (ino != noFile):
+			case ino == noFile:
+				return find.Directory(path)
+			case g.due(ino):
 				return find.Entry(path)
+			default:
+				unchanged()
 			}
-			unchanged()
 		}
+		return nil, io.EOF
 	}
 }
 
 func (g *groups) next(in *bufio.Reader) (ino uint64, path string, err error) {
 	var head [12]byte
 	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return 0, "", err
+		return 0, "", err // io.EOF at the end
 	}
 	name := make([]byte, binary.NativeEndian.Uint32(head[8:]))
 	if _, err := io.ReadFull(in, name); err != nil {

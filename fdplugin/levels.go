@@ -29,7 +29,8 @@ func (b *backup) announceLevel() {
 }
 
 // take decides whether an item of a disk is sent now: the FileSet must let it pass, and
-// in a partial job it must have changed. Files with several names wait for the others.
+// in a partial job it must have changed. Files with several names wait for the others, and
+// directories for those.
 func (b *backup) take(v *volume, it *item) bool {
 	it.still = true
 	// A directory was asked about before it was entered; for the others, and for the
@@ -42,14 +43,15 @@ func (b *backup) take(v *volume, it *item) bool {
 	if !b.job.partial() {
 		return true
 	}
-	changed := b.changed(it)
+	changed := b.changed(it) || v.moved(it.path)
 	if linked(it) && v.groups.wait(it, changed) {
 		return false
 	}
 	if !changed {
 		b.count.unchanged++
+		return false
 	}
-	return changed
+	return it.Kind != Directory || !v.groups.follow(it)
 }
 
 // accepts asks the daemon whether the Options of the FileSet let the item pass. They

@@ -22,12 +22,25 @@ func treeNames(list []saved) (names []string) {
 
 var bacula = Daemon{Name: "Bacula 9.6.7", AlwaysXattrs: true, Plain: true}
 
-// partialJob runs a backup of level I, in which the daemon calls the files changed
-// whose names end in one of the words.
+// fullJob runs a backup of level F.
+func fullJob(t *testing.T, n *fakeNode, d Daemon) []saved {
+	t.Helper()
+	j, log := n.job(t, d)
+	must(t, j.StartBackup(cmd))
+	list, err := save(j)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log.all())
+	}
+	return list
+}
+
+// partialJob runs a backup of level I that goes by the one before, in which the daemon
+// calls the files changed whose names end in one of the words.
 func partialJob(t *testing.T, n *fakeNode, d Daemon, changed ...string) []saved {
 	t.Helper()
 	j, log := n.job(t, d)
 	j.SetLevel('I')
+	j.Host.(*counter).previous = j.Name
 	j.Host.(*counter).changed = func(e *Entry) bool {
 		return slices.ContainsFunc(changed, func(w string) bool { return strings.HasSuffix(e.Name, w) })
 	}
@@ -41,10 +54,7 @@ func partialJob(t *testing.T, n *fakeNode, d Daemon, changed ...string) []saved 
 
 func TestPartialJobSavesWhatHasChanged(t *testing.T) {
 	n := webNode(t)
-	full, _ := n.job(t, bareos)
-	must(t, full.StartBackup(cmd))
-	all, err := save(full)
-	must(t, err)
+	all := fullJob(t, n, bareos)
 	var tree, rest int
 	for _, s := range all {
 		if strings.HasPrefix(s.Name, treeRoot) {
@@ -72,6 +82,7 @@ func TestPartialJobSavesGroupsWhole(t *testing.T) {
 	must(t, os.Link(filepath.Join(dir, "links/a"), filepath.Join(dir, "links/moved/c")))
 	must(t, os.WriteFile(filepath.Join(dir, "links/x"), []byte("other"), 0o600))
 	must(t, os.Link(filepath.Join(dir, "links/x"), filepath.Join(dir, "links/y")))
+	fullJob(t, n, bareos)
 	for _, d := range []Daemon{bareos, bacula} {
 		got := treeNames(partialJob(t, n, d, "links/moved/c", "links/moved/"))
 		slices.Sort(got)

@@ -38,6 +38,8 @@ type manifest struct {
 	Private string        `json:"private"`
 	Root    string        `json:"root"`
 	Disks   manifestDisks `json:"disks"`
+	// Selection is a digest of all that decides what is left out.
+	Selection string `json:"selection,omitempty"`
 	// Config is ve.conf, for a restore that does not select it.
 	Config []byte `json:"ve_conf"`
 

@@ -191,7 +191,7 @@ func (b *backup) addVolumes() error {
 		} else {
 			b.hiddenBelowMounts(v)
 		}
-		c.Want = func(e *walk.Entry) bool { return b.want(fileItem(e, name, dev)) }
+		c.Want = func(e *walk.Entry) bool { return b.want(v, e, fileItem(e, name, dev)) }
 		v.groups = newGroups(b.job.Node.State)
 		b.addTree(c, name, dev, func(it *item) bool { return b.take(v, it) })
 		b.addGroups(v, name, dev)
@@ -200,15 +200,19 @@ func (b *backup) addVolumes() error {
 }
 
 // want decides whether the walk goes into a directory.
-func (b *backup) want(it *item) bool {
-	if it.Kind != Directory || b.accepts(it) {
+func (b *backup) want(v *volume, e *walk.Entry, it *item) bool {
+	switch {
+	case it.Kind != Directory:
+		return true
+	case b.accepts(it):
+		b.enter(v, e)
 		return true
 	}
 	b.count.excluded++
 	return false
 }
 
-// addGroups sends the files with several names that have waited for the end of a disk.
+// addGroups sends what has waited for the end of a disk.
 func (b *backup) addGroups(v *volume, name string, dev uint64) {
 	next := v.groups.after(v.dir, func() { b.count.unchanged++ })
 	b.stream.close = append(b.stream.close, v.groups.close)

@@ -14,7 +14,7 @@ type Finder struct {
 	// Root is the directory that paths begin in.
 	Root string
 
-	dir string // of the entry found last
+	dir string // that is open
 	fd  int
 	has bool
 }
@@ -38,6 +38,18 @@ func (f *Finder) Entry(path string) (*Entry, error) {
 		if e.Link, err = readlink(f.fd, name, e.Stat.Size); err != nil {
 			return nil, &Error{"read link", path, err}
 		}
+	}
+	return e, nil
+}
+
+// Directory is Entry for a directory, "" being the root.
+func (f *Finder) Directory(path string) (*Entry, error) {
+	if err := f.enter(path); err != nil {
+		return nil, &Error{"open directory", path, err}
+	}
+	e := &Entry{Path: path, dir: -1, self: f.fd}
+	if err := retry(func() error { return unix.Fstat(f.fd, &e.Stat) }); err != nil {
+		return nil, &Error{"stat", path, err}
 	}
 	return e, nil
 }

@@ -38,6 +38,9 @@ type Entry struct {
 	// Crossing marks a directory on which another file system is mounted: the
 	// walk has not entered it. Stat is that of the mounted root.
 	Crossing bool
+	// Parent is the inode number of the directory that the entry is in, if the walk has
+	// just come to it; a directory that is left again does not tell.
+	Parent uint64
 
 	name string
 	dir  int // descriptor of the directory that holds name
@@ -164,7 +167,7 @@ func (c *Cursor) Next() (*Entry, error) {
 
 // visit looks at one name. It returns nothing for a directory that it enters.
 func (c *Cursor) visit(top *frame, name, path string) (*Entry, error) {
-	e := &Entry{Path: path, name: name, dir: top.fd, self: -1}
+	e := &Entry{Path: path, Parent: top.stat.Ino, name: name, dir: top.fd, self: -1}
 	err := retry(func() error { return unix.Fstatat(top.fd, name, &e.Stat, unix.AT_SYMLINK_NOFOLLOW) })
 	if err != nil {
 		return nil, &Error{"stat", path, err}

@@ -60,6 +60,7 @@ func TestLayouts(t *testing.T) {
 			fileset, options = "vz7ct:blocker=tmp/nothing", []string{"--job-options", "vz7ct:name=web", "--job-options", "python3:name=other:restore=what"}
 		}
 		w.host(program, 0, append([]string{"--layout", layout, "backup", "--fileset", fileset, "--store", store}, options...)...)
+		w.levels(program, layout, store, fileset, options)
 		w.host(program, 0, "--layout", layout, "foreign")
 		w.host(program, 0, "--layout", layout, "estimate", "--fileset", "vz7ct:name=web")
 		w.nothingLeft()
@@ -73,6 +74,51 @@ func TestLayouts(t *testing.T) {
 		w.same(root, w.scan(descriptor(webUUID, "root.hdd")), mountPoint)
 		w.same(data, w.scan(descriptor(webUUID, "disk-1.hdd")), nil)
 		w.nothingLeft()
+	}
+}
+
+// levels plays jobs that go by the one whose archive is given: nothing has changed since,
+// then all has; and one that goes by a job that nobody knows.
+func (w *world) levels(program, layout, full, fileset string, options []string) {
+	w.Helper()
+	count := func(dir string) (tree, rest int) {
+		out, err := w.node.Must(rig.Build("fdhost"), "list", "--store", dir)
+		w.must(err)
+		for line := range strings.SplitSeq(out, "\n") {
+			switch {
+			case strings.Contains(line, "name=/mnt/bareos/"):
+				tree++
+			case strings.Contains(line, "name=/vz/private/"):
+				rest++
+			}
+			if strings.Contains(line, " deleted ") {
+				w.Errorf("%s: recorded as deleted: %s", layout, line)
+			}
+		}
+		return tree, rest
+	}
+	whole, conf := count(full)
+	if whole == 0 || conf == 0 {
+		w.Errorf("%s: the full backup has %d files and %d of the configuration", layout, whole, conf)
+	}
+	for _, c := range []struct {
+		how  []string
+		want int
+	}{
+		{[]string{"--since", "4000000000"}, 0},
+		{[]string{"--since", "1"}, whole},
+		{[]string{"--since", "1", "--accurate"}, 0},
+	} {
+		store := full + strings.Join(c.how, "")
+		args := append([]string{"--layout", layout, "backup", "--level", "I", "--previous", full, "--fileset", fileset, "--store", store}, c.how...)
+		w.host(program, 0, append(args, options...)...)
+		if tree, rest := count(store); tree != c.want || rest != conf {
+			w.Errorf("%s: level I with %v has %d files and %d of the configuration, want %d and %d", layout, c.how, tree, rest, c.want, conf)
+		}
+	}
+	args := append([]string{"--layout", layout, "backup", "--level", "I", "--since", "1", "--fileset", fileset, "--store", full + "-none"}, options...)
+	if out := w.host(program, 3, args...); !strings.Contains(out, "A new full level backup of this job is required.") {
+		w.Errorf("%s: a job that goes by none does not ask for a full one:\n%s", layout, lastLines(out, 10))
 	}
 }
 

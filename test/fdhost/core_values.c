@@ -79,7 +79,7 @@ job_text(const struct job * j, enum var v, const char ** s)
 		*s = j->name;
 		break;
 	case V_PREVJOB:
-		*s = (j->previous == NULL) ? "" : "previous.2026-01-01_00";
+		*s = j->previous_name;
 		break;
 	case V_WHERE:
 		*s = ((j->type != 'R') || (j->a->renames.n != 0) ||

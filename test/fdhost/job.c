@@ -69,6 +69,14 @@ open_stores(struct job * j)
 	return (0);
 }
 
+/* The unique name that a Director gives the job ${id}. */
+static void
+unique_name(char * name, size_t len, uint32_t id)
+{
+
+	snprintf(name, len, "fdhost.2026-01-01_00.00.00_%02u", id);
+}
+
 /**
  * job_init(j, h, a, number, type):
  * Prepare the job number ${number} of type ${type}.
@@ -98,8 +106,6 @@ job_init(struct job * j, struct host * h, const struct args * a, int number,
 		if ((j->cmds[i] = numbered(a->filesets.s[i], number)) == NULL)
 			goto err0;
 	}
-	snprintf(j->name, sizeof(j->name),
-	    "fdhost.2026-01-01_00.00.00_%02u", a->jobid + (uint32_t)number - 1);
 	if ((a->where != NULL) && (strcmp(a->where, "/") != 0)) {
 		snprintf(j->where, sizeof(j->where), "%s", a->where);
 		len = strlen(j->where);
@@ -113,6 +119,11 @@ job_init(struct job * j, struct host * h, const struct args * a, int number,
 	j->jobid = j->estimate ? 0 : a->jobid + (uint32_t)number - 1;
 	if (!j->estimate && (j->previous != NULL))
 		j->jobid += j->previous->jobid;
+	unique_name(j->name, sizeof(j->name),
+	    j->estimate ? a->jobid + (uint32_t)number - 1 : j->jobid);
+	if (j->previous != NULL)
+		unique_name(j->previous_name, sizeof(j->previous_name),
+		    j->previous->jobid);
 	if (open_store(j) || open_stores(j))
 		goto err0;
 	if (j->estimate && (a->listing != NULL)) {

@@ -58,6 +58,7 @@ struct job {
 	bool estimate;
 	bool foreign;			/* A job of other plugins. */
 	char name[128];
+	char previous_name[128];	/* "": there is none. */
 	char * cmds[MAX_LIST];		/* Plugin = lines. */
 	char where[4096];
 	char regexwhere[4096];

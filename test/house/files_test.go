@@ -21,12 +21,12 @@ import (
 // by O_EXCL, and reads by internal/regular.
 var harmful = map[string][]string{
 	"os.RemoveAll":   {"fdplugin/configure.go", "fdplugin/private.go", "fdplugin/scripts.go"}, // private areas of restores, which are root's
-	"os.Rename":      {"fdplugin/progress.go", "fdplugin/record.go", "fdplugin/configure.go", "fdplugin/replace.go", "ploop/cutoff.go"},
+	"os.Rename":      {"fdplugin/history.go", "fdplugin/progress.go", "fdplugin/record.go", "fdplugin/configure.go", "fdplugin/replace.go", "ploop/cutoff.go"},
 	"os.WriteFile":   {"fdplugin/progress.go"}, // the state directory, which is root's alone
 	"os.Symlink":     {"fdplugin/configure.go"},
 	"os.Link":        {"internal/lock/virtuozzo.go"}, // LOCKDIR of vz.conf
 	"os.MkdirAll":    {"fdplugin/clean.go", "fdplugin/configure.go", "fdplugin/present.go", "fdplugin/restorect.go"},
-	"os.CreateTemp":  {"fdplugin/links.go", "fdplugin/restore.go", "fdplugin/stream.go", "internal/run/spool.go", "restore/dirs.go"},
+	"os.CreateTemp":  {"fdplugin/groups.go", "fdplugin/links.go", "fdplugin/restore.go", "fdplugin/stream.go", "internal/run/spool.go", "restore/dirs.go"},
 	"unix.Mount":     {"ploop/client.go"},
 	"os.Create":      nil,
 	"os.Chmod":       nil,

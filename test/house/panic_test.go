@@ -98,7 +98,7 @@ func guarded(name string, src []byte) (exports, faults []string) {
 			lit, ok := d.Call.Fun.(*ast.FuncLit)
 			return ok && calls(lit.Body, "recover")
 		})
-		if !recovery && !calls(fun.Body, "guard", "command", "early", "closing", ".open", ".end") {
+		if !recovery && !calls(fun.Body, "guard", "asked", "command", "early", "closing", ".open", ".end") {
 			faults = append(faults, fmt.Sprintf("%s: %s is called by C and recovers from nothing", set.Position(fun.Pos()), fun.Name.Name))
 		}
 	}

@@ -180,12 +180,12 @@ done 2>/dev/null
 find /vz/private -maxdepth 3 -name '.vz7ct-*' -not -name .vz7ct-aside | sed 's/^/record /'
 find /vz/private -maxdepth 1 -name '*.vz7ct-*' | sed 's/^/area /'
 cd /var/lib/vz7ct || exit 0
-find . -mindepth 1 -not -type d -not -path './descriptors/*' | sed 's,^./journal/,journal &,; t; s,^./locks/,lock &,; t; s,^,state ,'
+find . -mindepth 1 -not -type d -not -path './descriptors/*' -not -path './levels/*.json' -not -path './levels/*.places' | sed 's,^./journal/,journal &,; t; s,^./locks/,lock &,; t; s,^,state ,'
 `
 
 // Leftovers returns what a job may have left on the node: mounts and directories
 // of ours, snapshots with their records, devices of ours, journals, locks, containers
-// that stand still. The copies of descriptors that are kept are none, nor is
+// that stand still. The copies of descriptors and the memory of backups that are kept are none, nor is
 // the lock of a prlctl that was killed, which the next one takes over.
 func (n *Node) Leftovers() ([]string, error) {
 	snaps, err := n.Snapshots()
