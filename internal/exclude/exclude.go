@@ -1,15 +1,30 @@
 // SPDX-License-Identifier: AGPL-3.0-only
 
-// Package exclude decides by patterns which paths of a container are meant. It
-// is the only importer of gobwas/glob and the place where its language is
-// narrowed to what operators know:
+// Package exclude decides by patterns which paths of a container are meant. Three
+// kinds of lists have three languages, and a common core that operators know:
 //
 //   - any characters but a slash        ?    one character but a slash
 //     **     any characters, slashes too       [a-z] [!a-z]  one character of a set
 //
-// Braces and the backslash stand for themselves, since they appear in names and
-// the reference plugin knew no patterns in excludes at all. "/tmp/**" does not
-// match "/tmp" itself.
+// Braces stand for themselves, and so does the backslash but in an Ignore.
+//
+//   - Set: excluded_backup_paths. Anchored at the container's root, written with or
+//     without a leading slash. It and Name, for blockers, are the only users of
+//     gobwas/glob, narrowed to the above.
+//   - List: exclude and exclude_file, as rsync's --exclude. At any depth without a
+//     leading slash.
+//   - Ignore: .bareosignore, as gitignore(5), written by a tenant.
+//
+// gobwas/glob has one range in a set at most, and goes back to every star: its
+// time grows with a power of the path's length. So List and Ignore have a matcher
+// of their own, with a bound.
+//
+// What wins: in a Set or a List each pattern leaves out, whatever stands before or
+// behind it. In an Ignore the last line that covers a path decides, and a file of a
+// deeper directory goes before one above it. A path is left out if any of the three
+// says so: a line with "!" takes back lines of tenants, never a pattern of an
+// operator. What is below a directory that is left out is not asked for, and
+// nothing brings it back. "/tmp/**" does not cover "/tmp" itself.
 //
 // The package reads no file system and follows no link: it compares bytes.
 package exclude
