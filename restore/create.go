@@ -15,6 +15,14 @@ import (
 // the next Create. An error means that nothing was made and what was there is
 // there still; ErrSkipped and ErrKeptLink are no failures.
 func (t *Tree) Create(it Item) (*File, error) {
+	f, err := t.create(it)
+	if err != nil {
+		t.isOld(it)
+	}
+	return f, err
+}
+
+func (t *Tree) create(it Item) (*File, error) {
 	if it.Path == "" {
 		if it.Mode&unix.S_IFMT != unix.S_IFDIR || it.First != "" {
 			return nil, fmt.Errorf("the root: %w", ErrOutside)
@@ -32,7 +40,7 @@ func (t *Tree) Create(it Item) (*File, error) {
 			self.Close()
 			return nil, ErrSkipped
 		}
-		return &File{tree: t, item: it, path: self}, nil
+		return &File{tree: t, item: it, path: self, again: true}, nil
 	}
 	t.keepDates(it.Replace)
 	dir, name, err := t.parent(it.Path)
@@ -96,8 +104,14 @@ func (f *File) decide() (exists bool, err error) {
 	isDir := st.Mode&unix.S_IFMT == unix.S_IFDIR
 	wantDir := f.item.directory()
 	own := inode{st.Dev, st.Ino}
-	if !f.item.Replace.allows(f.item.Mtime, f.tree.timeOf(st)) && !(isDir && wantDir && f.tree.made[own]) {
+	made := isDir && f.tree.made[own] && (wantDir || !f.tree.Shared)
+	if !f.item.Replace.allows(f.item.Mtime, f.tree.timeOf(st)) && !made {
 		return false, ErrSkipped
+	}
+	if isDir && !wantDir && (f.tree.Own || made) && !f.tree.kept(f.item.Path) {
+		// It stays until what comes instead is whole.
+		f.instead = true
+		return true, f.renamable()
 	}
 	delete(f.tree.made, own)
 	switch {
@@ -105,7 +119,7 @@ func (f *File) decide() (exists bool, err error) {
 		if err := f.tree.note(there); err != nil {
 			return false, fmt.Errorf("open directory %s: %w", f.item.Path, err)
 		}
-		f.path, f.existed = there, true
+		f.path, f.existed, f.again = there, true, !made
 		return true, nil
 	case isDir:
 		if f.item.First != "" {
@@ -116,6 +130,7 @@ func (f *File) decide() (exists bool, err error) {
 		if err := retry(func() error { return unix.Unlinkat(at, f.name, unix.AT_REMOVEDIR) }); err != nil {
 			return false, fmt.Errorf("%s: %w: %w", f.item.Path, ErrInTheWay, f.tree.why(err, f.dir, f.name))
 		}
+		f.tree.isGone(f.item.Path)
 		return false, nil
 	case wantDir:
 		if st.Mode&unix.S_IFMT == unix.S_IFLNK {
@@ -127,15 +142,20 @@ func (f *File) decide() (exists bool, err error) {
 		if err := retry(func() error { return unix.Unlinkat(at, f.name, 0) }); err != nil {
 			return false, fmt.Errorf("replace %s by a directory: %w", f.item.Path, f.tree.why(err, f.dir, f.name))
 		}
+		f.tree.isReplaced(f.item.Path)
 		return false, nil
 	default:
-		// In an append-only directory a temporary name could be made, but neither
-		// renamed nor removed.
-		if found := locks(f.dir); found != 0 {
-			return false, fmt.Errorf("replace %s: %w", f.item.Path, lockedError(unix.EPERM, "the directory", found))
-		}
-		return true, nil
+		return true, f.renamable()
 	}
+}
+
+// renamable refuses an append-only directory: a temporary name could be made in it, but
+// neither renamed nor removed.
+func (f *File) renamable() error {
+	if found := locks(f.dir); found != 0 {
+		return fmt.Errorf("replace %s: %w", f.item.Path, lockedError(unix.EPERM, "the directory", found))
+	}
+	return nil
 }
 
 func (it Item) directory() bool { return it.First == "" && it.Mode&unix.S_IFMT == unix.S_IFDIR }

@@ -29,7 +29,12 @@ type fixed struct {
 	Atime, Mtime, Nanoseconds int64
 	Dev, Ino                  uint64 // of what was restored: nothing else gets flags
 	Told                      bool   // that it is not exact
+	Held                      bool   // of a file: it counts as long as Tree.held says so
 	chattr.Attributes
+	// Again: the directory may have flags from an older record; then it is to have those of
+	// Base and its own alone.
+	Again bool
+	Base  chattr.Attributes
 	// Shared is how much of the path before the path begins with, Rest how much it has
 	// beyond: the paths of a deep tree would fill the disk.
 	Shared, Rest uint32
@@ -42,8 +47,9 @@ type directories struct {
 	file *os.File
 	w    *bufio.Writer
 	path string // that was recorded last
-	// attributes: there are flags or projects among them.
+	// attributes: there are flags or projects among them. count is how many they are.
 	attributes bool
+	count      int
 }
 
 func newDirectories(dir string) (*directories, error) {
@@ -71,6 +77,7 @@ func (d *directories) add(e late) error {
 	if err != nil {
 		return fmt.Errorf("record times and flags of %s: %w", e.path, err)
 	}
+	d.count++
 	d.attributes = d.attributes || e.Attributes != chattr.Attributes{}
 	return nil
 }
@@ -123,10 +130,13 @@ const maxNamed = 1 << 16
 func (t *Tree) giveLate(tell Late) error {
 	told := map[int]bool{}
 	err := t.dirs.each(func(n int, e late) {
-		if !e.Directory {
+		if !e.Directory || t.outdated(n, e) {
 			return
 		}
 		dir, err := t.directory(e.path, false)
+		if err == nil {
+			err = e.same(dir)
+		}
 		if err == nil {
 			err = setTimes(procName(dir), e.Atime, e.Mtime, e.Nanoseconds, false)
 		}
@@ -142,7 +152,7 @@ func (t *Tree) giveLate(tell Late) error {
 		return err
 	}
 	return errors.Join(err, t.dirs.each(func(n int, e late) {
-		if e.Attributes == (chattr.Attributes{}) {
+		if e.Attributes == (chattr.Attributes{}) && !e.Again || t.outdated(n, e) {
 			return
 		}
 		if err := t.setLate(e); err != nil {
@@ -161,7 +171,14 @@ func (t *Tree) setLate(e late) error {
 		if err != nil {
 			return err
 		}
-		return withFlags(dir, true, func(fd int) error { return chattr.Set(fd, e.Attributes, t.Hold) })
+		return withFlags(dir, true, func(fd int) error {
+			if e.Again {
+				if err := chattr.Reset(fd, e.Base); err != nil {
+					return err
+				}
+			}
+			return chattr.Set(fd, e.Attributes, t.Hold)
+		})
 	}
 	dir, name, err := t.existing(e.path)
 	if err != nil {

@@ -27,13 +27,19 @@ type File struct {
 	data      *os.File // a regular file, open for writing
 	path      *os.File // anything else, as a place
 	existed   bool
-	xattrs    []xattr
-	taken     int // bytes of attributes
-	untaken   int64
-	inode     chattr.Attributes
-	strange   []error // about attributes that are ours
-	told      bool    // that it is not exact
-	timeless  bool    // it was not given its times
+	// again: it is a directory that was there, or has come before. base is what it had
+	// before it gets flags at the end.
+	again bool
+	base  chattr.Attributes
+	// instead: a directory that this restore has made has its name until Finish.
+	instead  bool
+	xattrs   []xattr
+	taken    int // bytes of attributes
+	untaken  int64
+	inode    chattr.Attributes
+	strange  []error // about attributes that are ours
+	told     bool    // that it is not exact
+	timeless bool    // it was not given its times
 }
 
 // maxXattrs is how many bytes of attributes one item may have: Bareos carries 1 MiB for a
@@ -100,12 +106,17 @@ func (f *File) Finish() error {
 // Told notes that the item is known not to be exact, whatever Finish returns.
 func (f *File) Told() { f.told = true }
 
-// Abort removes what Create has made. What was there before is there still.
+// Abort removes what Create has made. What was there before is there still, but where a
+// part is worse than nothing an older file of the same restore is that too.
 func (f *File) Abort() {
 	defer f.close()
 	if !f.existed && f.dir != nil {
 		f.remove()
+		if f.tree.Own && f.item.Indivisible && f.temporary != "" {
+			_ = unix.Unlinkat(int(f.dir.Fd()), f.name, 0)
+		}
 	}
+	f.tree.isOld(f.item)
 }
 
 // remove removes what was made, by its name.
@@ -127,18 +138,28 @@ func (f *File) close() {
 
 func (f *File) rename() error {
 	if f.temporary == "" {
+		f.tree.isNew(f.item)
 		return nil
 	}
 	at := int(f.dir.Fd())
-	err := retry(func() error { return unix.Renameat(at, f.temporary, at, f.name) })
+	var err error
+	if f.instead {
+		err = f.tree.removeAll(f.dir, f.name, f.item.Path)
+	}
+	if err == nil {
+		err = retry(func() error { return unix.Renameat(at, f.temporary, at, f.name) })
+	}
 	if err != nil {
 		f.remove()
+		f.tree.isOld(f.item)
 		return fmt.Errorf("replace %s: %w", f.item.Path, f.tree.why(err, f.dir, f.name))
 	}
 	if f.item.First != "" {
 		// rename(2) does nothing if both names are links of the same file.
 		_ = unix.Unlinkat(at, f.temporary, 0)
 	}
+	f.tree.isReplaced(f.item.Path)
+	f.tree.isNew(f.item)
 	return nil
 }
 
@@ -159,6 +180,9 @@ func (f *File) attributes() (errs []error) {
 	}))
 	if !link {
 		do("inherited access list", dropAcls(file, f.item.directory()))
+		if f.again && f.tree.Own {
+			do("older attributes", f.dropXattrs())
+		}
 		do("mode", retry(func() error { return unix.Chmod(procName(file), f.item.Mode&0o7777) }))
 	}
 	// A capability is valid for the inode as it is, and an access list changes

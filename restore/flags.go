@@ -55,18 +55,26 @@ func (f *File) forget() error {
 	if !f.item.directory() {
 		return nil
 	}
-	return withFlags(f.path, true, func(fd int) error { return chattr.Forget(fd, f.inode.Flags) })
+	return withFlags(f.path, true, func(fd int) error {
+		err := chattr.Forget(fd, f.inode.Flags)
+		if err == nil && f.again {
+			f.base, err = chattr.Read(fd)
+		}
+		return err
+	})
 }
 
 // flags gives the item its flags and project, when it has its name: an immutable file
 // cannot be renamed, nor one of another project in a directory that hands its own down.
-// What cannot have them yet is recorded.
+// What cannot have them yet is recorded: further names may be made of it, or it may come
+// again, from a later backup in the same restore.
 func (f *File) flags() error {
 	directory := f.item.directory()
 	if f.inode == (chattr.Attributes{}) && !directory {
 		return nil
 	}
-	if f.data != nil && !f.item.Linked {
+	held := f.data != nil && f.inode.Flags&chattr.Locks&^f.tree.Hold != 0 && f.tree.mayHold(f.item.Path)
+	if f.data != nil && !f.item.Linked && !held {
 		if err := chattr.Set(int(f.data.Fd()), f.inode, f.tree.Hold); err != nil {
 			return fmt.Errorf("flags of %s: %w", f.item.Path, err)
 		}
@@ -80,8 +88,8 @@ func (f *File) flags() error {
 	if err := unix.Fstat(int(place.Fd()), &st); err != nil {
 		return fmt.Errorf("times and flags of %s: %w", f.item.Path, err)
 	}
-	return f.tree.dirs.add(late{f.item.Path, fixed{
-		Directory: directory, Atime: f.item.Atime, Mtime: f.item.Mtime, Nanoseconds: f.item.Nanoseconds,
+	return f.tree.record(late{f.item.Path, fixed{
+		Directory: directory, Again: f.again, Base: f.base, Atime: f.item.Atime, Mtime: f.item.Mtime, Nanoseconds: f.item.Nanoseconds,
 		Dev: st.Dev, Ino: st.Ino, Told: f.told, Attributes: f.inode,
 	}})
 }

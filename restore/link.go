@@ -32,8 +32,8 @@ func (f *File) first() (*os.File, string, error) {
 		}
 	}
 	switch {
-	case errors.Is(err, unix.ENOENT):
-		return nil, "", fmt.Errorf("it is a hard link to %s, which is not there: restore that one too", f.item.First)
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+		return nil, "", fmt.Errorf("it is a hard link to %s, which is not there: restore that one too, from the same job (it may have been deleted since)", f.item.First)
 	case err != nil:
 		return nil, "", fmt.Errorf("look at %s, to which it is a hard link: %w", f.item.First, err)
 	case !f.is(st):
@@ -46,9 +46,10 @@ func (f *File) first() (*os.File, string, error) {
 const coarse = time.Second
 
 // is reports whether a file may be the one that was saved. One that this restore has made,
-// or its owner has changed meanwhile, has a later ctime, which nobody can set.
+// or its owner has changed meanwhile, has a later ctime, which nobody can set; but where the
+// last one that came for the name was not made, it is an older one.
 func (f *File) is(st unix.Stat_t) bool {
-	if f.item.Mode&unix.S_IFMT == 0 || !time.Unix(st.Ctim.Sec, st.Ctim.Nsec).Before(f.tree.begun) {
+	if f.item.Mode&unix.S_IFMT == 0 || !f.tree.old[f.tree.key(f.item.First)] && !time.Unix(st.Ctim.Sec, st.Ctim.Nsec).Before(f.tree.begun) {
 		return true
 	}
 	kind := st.Mode & unix.S_IFMT

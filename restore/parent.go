@@ -123,10 +123,17 @@ func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.
 				t.date(st)
 			}
 			return t.noted(f)
+		case err == nil && t.Own && make && !made && !t.kept(strings.Join(whole, "/")):
+			f.Close()
+			path := strings.Join(whole, "/")
+			if err := retry(func() error { return unix.Unlinkat(int(dir.Fd()), name, 0) }); err != nil {
+				return nil, fmt.Errorf("replace %s by a directory: %w", path, t.why(err, dir, name))
+			}
+			t.isReplaced(path)
 		case err == nil:
 			f.Close()
-			if kind != unix.S_IFLNK || t.NoLinks {
-				return nil, fmt.Errorf("open directory %s: %w", strings.Join(whole, "/"), unix.ENOTDIR)
+			if kind != unix.S_IFLNK || t.NoLinks || t.Own {
+				return nil, fmt.Errorf("open directory %s: something else has that name there, move it away and restore this again: %w", strings.Join(whole, "/"), unix.ENOTDIR)
 			}
 			return t.follow(whole)
 		case !errors.Is(err, unix.ENOENT) || !make || made:

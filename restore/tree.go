@@ -75,7 +75,7 @@ var (
 	ErrCovered = errors.New("leads to the mount point of another disk, which is not mounted here")
 	// ErrInTheWay is returned by Create if a directory that is not empty is
 	// where something else is to be made.
-	ErrInTheWay = errors.New("a directory that is not empty is in the way")
+	ErrInTheWay = errors.New("a directory that is not empty is in the way: move it away and restore this again")
 )
 
 // Tree is a root that is written to. It is not safe for concurrent use.
@@ -95,6 +95,12 @@ type Tree struct {
 	// number may: pages of a tmpfs are charged to who writes them (mm/shmem.c), so one that
 	// a tenant has mounted where files are to be restored would fill the node's memory.
 	Memory int64
+	// Own: nothing is in the tree but what this restore has put there, and nobody else is at
+	// work in it. Then a link is never followed, and what is in the way of something is of
+	// an older backup in the same restore: it goes, a directory with all that is in it.
+	Own bool
+	// Keep are paths that stay nevertheless, as all directories above them.
+	Keep []string
 	// Timeless counts the links that have the time of their restore for that.
 	Timeless int64
 
@@ -117,6 +123,7 @@ type Tree struct {
 	// into them, where Replace goes by the time.
 	dated map[inode]int64
 	dates bool // Replace goes by the time
+	older
 	// covered are directories on which another file system belongs: see Cover.
 	covered map[inode]bool
 }
@@ -151,6 +158,7 @@ func Open(root *os.File, spill string) (*Tree, error) {
 	return &Tree{
 		Mountinfo: "/proc/self/mountinfo", root: root, dirs: d, begun: time.Now().Add(-coarse),
 		mounts: map[uint64]*os.File{home: root}, inMemory: map[uint64]bool{}, made: map[inode]bool{}, dated: map[inode]int64{},
+		older: newOlder(),
 	}, nil
 }
 

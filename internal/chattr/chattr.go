@@ -206,6 +206,30 @@ func Forget(fd int, keep uint32) error {
 	return put(fd, now&^(inherited&^keep))
 }
 
+// Reset takes away all that Set has given to the open file beyond what it had: its base.
+func Reset(fd int, base Attributes) error {
+	now, err := Read(fd)
+	if err != nil || now == base {
+		return err
+	}
+	if more := now.Flags &^ base.Flags; more != 0 {
+		all, err := get(fd)
+		if err == nil {
+			err = put(fd, all&^more)
+		}
+		if err != nil {
+			return fmt.Errorf("take away flags %s: %w", Words(more), err)
+		}
+	}
+	if now.Project == base.Project {
+		return nil
+	}
+	if err := setProject(fd, base.Project); err != nil {
+		return fmt.Errorf("project %d: %w", base.Project, err)
+	}
+	return nil
+}
+
 func put(fd int, flags uint32) error {
 	return retry(func() error { return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, int(flags)) })
 }
