@@ -248,6 +248,7 @@ func (c *newContainer) makePrivate() error {
 	// Nothing in a private area is reached over links, and what is never put
 	// back must not be reached so either.
 	c.area.NoLinks = true
+	c.area.Own = true
 	// What is made of it must be removable, by a restore that fails and by prlctl.
 	c.area.Hold = chattr.Locks
 	return nil
@@ -286,6 +287,8 @@ func (c *newContainer) makeDisk(d *newDisk) error {
 	if d.dir, d.tree, err = j.mountToRestore(c.id.uuid, descriptor); err != nil {
 		return fmt.Errorf("mount new disk %s: %w", d.Mount, err)
 	}
+	d.tree.Own = true
+	c.area.Keep = append(c.area.Keep, d.image)
 	j.Log.Infof("disk %s of %s made and mounted in %s", d.Mount, text.Size(int64(d.Size*ploop.SectorSize)), text.Duration(time.Since(begin)))
 	return nil
 }
@@ -308,6 +311,7 @@ func (c *newContainer) makeMountPoints() error {
 		if err != nil {
 			return fmt.Errorf("make mount point %s: %w", d.Mount, err)
 		}
+		tree.Keep = append(tree.Keep, path)
 	}
 	return nil
 }

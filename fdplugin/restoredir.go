@@ -5,8 +5,12 @@ package fdplugin
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/restore"
@@ -27,6 +31,9 @@ type directory struct {
 	uuid string // of the container that was saved
 	path string
 	tree *restore.Tree
+	// lock is the folder, locked: a restore that has it alone, and found it empty, has made
+	// all that is in it.
+	lock *os.File
 }
 
 // judgeRestore checks options that count together, before anything is touched.
@@ -72,10 +79,16 @@ func (d *directory) open(o Options) error {
 	if err != nil {
 		return err
 	}
-	if d.tree, err = restore.Open(root, j.Node.State); err != nil {
+	own, err := d.alone(root)
+	if err == nil {
+		d.tree, err = restore.Open(root, j.Node.State)
+	}
+	if err != nil {
+		d.abandon()
 		root.Close()
 		return fmt.Errorf("restore_dir=%s: %w", text.Name(o.Directory), err)
 	}
+	d.tree.Own = own
 	// A path of a backup leads over no link; one that lies there was planted, or is older.
 	d.tree.NoLinks = true
 	j.phase("restoring files")
@@ -84,12 +97,34 @@ func (d *directory) open(o Options) error {
 	return nil
 }
 
+// alone locks the folder, and reports whether all that will be in it is of this restore.
+// Others may restore to it at the same time as long as none of them is alone there.
+func (d *directory) alone(root *os.File) (bool, error) {
+	fd, err := unix.Openat(int(root.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false, fmt.Errorf("open %s: %w", text.Name(d.path), err)
+	}
+	d.lock = os.NewFile(uintptr(fd), d.path)
+	if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
+		if _, err := d.lock.Readdirnames(1); errors.Is(err, io.EOF) {
+			return true, nil
+		}
+	}
+	if errors.Is(unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK) {
+		return false, fmt.Errorf("another restore has begun %s, and is at work in it: wait until it has ended, or choose another restore_dir", text.Name(d.path))
+	}
+	return false, nil // also where the file system has no locks
+}
+
 func (d *directory) item(f *Restored) (*restore.Tree, *restore.Item, error) {
 	path, err := d.inside(f.Name, f.Where)
 	if err != nil {
 		return nil, nil, err
 	}
 	it := f.item(path)
+	if d.tree.Own {
+		it.Replace = restore.Always // everything is new, or of an older level
+	}
 	if f.Kind == HardLink {
 		if it.First, err = d.inside(f.Link, f.Where); err != nil {
 			return nil, nil, err
@@ -117,6 +152,7 @@ func (d *directory) inside(name, where string) (string, error) {
 func (d *directory) finish() error {
 	tree := d.tree
 	d.tree = nil
+	defer d.abandon()
 	if err := tree.Sync(); err != nil {
 		tree.Abandon()
 		return fmt.Errorf("restore=dir: write to %s: %w", text.Name(d.path), err)
@@ -126,6 +162,10 @@ func (d *directory) finish() error {
 }
 
 func (d *directory) abandon() {
+	if d.lock != nil {
+		d.lock.Close()
+		d.lock = nil
+	}
 	if d.tree != nil {
 		d.tree.Abandon()
 		d.tree = nil
