@@ -243,7 +243,7 @@ func (r *restoration) manifestOf(f *Restored) (Answer, bool) {
 	if !ok || p.area != inPrivate || p.path != manifestName {
 		return Skip, false
 	}
-	if r.opts.Restore == RestoreFiles || f.Kind != Regular || r.containers[p.uuid] != nil {
+	if r.opts.Restore == RestoreFiles || f.Kind != Regular {
 		return Skip, true
 	}
 	dir, err := r.job.Node.stateDir(".")
@@ -319,7 +319,7 @@ func (r *restoration) endFile(broken bool) {
 	file, what, wrong := r.file, r.what, r.wrong
 	r.file, r.what, r.wrong = nil, nil, nil
 	if err := r.whole(file, what, broken); err != nil {
-		if file.Replaces() {
+		if file.Replaces() && !file.Indivisible() {
 			err = fmt.Errorf("%w; what was there before is kept", err)
 		}
 		wrong = append(wrong, err)
@@ -371,6 +371,10 @@ func (r *restoration) readManifest() {
 	if err == nil {
 		var m *manifest
 		if m, err = decodeManifest(data); err == nil {
+			if c := r.containers[m.UUID]; c != nil {
+				c.late(m)
+				return
+			}
 			r.job.objects[m.UUID] = newest(r.job.objects[m.UUID], m)
 			return
 		}

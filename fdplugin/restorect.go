@@ -74,7 +74,7 @@ func (r *restoration) intoNew(f *Restored) (target, error) {
 	}
 	m := r.job.objects[p.uuid]
 	if m == nil {
-		return nil, fmt.Errorf("restore=ct: what the disks of container %s were like is not known: the catalogue has no restore object, and %s%s/%s was not restored before %s. Select that file too",
+		return nil, fmt.Errorf("restore=ct: what the disks of container %s were like is not known: the catalogue has no restore object, and %s%s/%s was not restored before %s. Select that file too; if it is selected and comes later, as with several jobs in one restore, restore the full backup alone, and then the others into the stopped container with restore=file",
 			p.uuid, privateRoot, p.uuid, manifestName, text.Name(f.Name))
 	}
 	c := &newContainer{job: r.job, m: m, opts: r.opts, started: time.Now()}
@@ -130,6 +130,24 @@ func (c *newContainer) prepare() error {
 	}
 	c.job.phase("restoring files")
 	return c.makeMountPoints()
+}
+
+// late takes a manifest that comes when the container is made already, with a later backup.
+// With restore objects it was known before, maybe without ve.conf.
+func (c *newContainer) late(m *manifest) {
+	if newest(c.m, m) != m || c.m.jobID != 0 && !m.Created.Equal(c.m.Created) {
+		return
+	}
+	c.m.Config = m.Config
+	for _, now := range m.Disks {
+		for _, d := range c.m.Disks {
+			if d.UUID != now.UUID || d.Size >= now.Size {
+				continue
+			}
+			c.job.Log.Warnf("disk %s of container %s (%s) has %s, which a manifest said that came first, and had %s when the last backup of this restore was made: enlarge it with prlctl set",
+				text.Name(d.Mount), c.title(), c.id.uuid, text.Size(int64(d.Size*ploop.SectorSize)), text.Size(int64(now.Size*ploop.SectorSize)))
+		}
+	}
 }
 
 // wanted checks the options against what was saved.
