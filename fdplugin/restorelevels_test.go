@@ -146,6 +146,26 @@ func TestLaterBackupWhereOthersAre(t *testing.T) {
 	}
 }
 
+// A link of a container that runs leads where it leads for its processes, whoever made it;
+// that the backup has a directory there is told, and what to do.
+func TestLaterDirectoryOverALink(t *testing.T) {
+	n, root := running(t)
+	put(t, root+"/real/there", "there")
+	j, log := n.job(t, bareos)
+	must(t, j.StartRestore(fileCmd))
+	tree := treeRoot + webID
+	for _, r := range []Restored{{Kind: Symlink, Name: tree + "/d", Link: "real"}, {Name: tree + "/d/x"}, {Kind: Directory, Name: tree + "/d/", Stat: unix.Stat_t{Mode: 0o755}}} {
+		must(t, one(j, r, ""))
+	}
+	j.EndRestore(Good)
+	if want := tree + "/d/: is a link to a directory there, which is kept, and what comes below it goes where it leads: for a directory of its own remove the link and restore both again"; !strings.Contains(log.all("warning"), want) {
+		t.Errorf("said %s", log.all())
+	}
+	if to, err := os.Readlink(root + "/d"); to != "real" || !exists(root+"/real/x") || !exists(root+"/real/there") {
+		t.Errorf("d leads to %q, %v", to, err)
+	}
+}
+
 // A folder that a restore has begun is its own until it ends; one that has something in it
 // may be that of several.
 func TestFolderOfOneRestore(t *testing.T) {

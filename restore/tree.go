@@ -70,7 +70,7 @@ var (
 	ErrSkipped = errors.New("exists and is kept")
 	// ErrKeptLink is returned by Create for a directory in whose place there is
 	// a link to a directory, which stays.
-	ErrKeptLink = errors.New("is a link to a directory there; the link is kept")
+	ErrKeptLink = errors.New("is a link to a directory there, which is kept, and what comes below it goes where it leads: for a directory of its own remove the link and restore both again")
 	// ErrCovered is returned by Create for a name in a directory that was covered.
 	ErrCovered = errors.New("leads to the mount point of another disk, which is not mounted here")
 	// ErrInTheWay is returned by Create if a directory that is not empty is
