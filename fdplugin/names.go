@@ -20,9 +20,12 @@ const (
 	liveRoot    = "/vz/root/"
 	ownFolder   = ".vz7ct"
 
-	manifestName = ownFolder + "/manifest.json"
-	scriptFolder = ownFolder + "/etc-vz-conf"
-	quotaFolder  = ownFolder + "/quota"
+	// A catalogue without objects gives a restore of several jobs the newest manifest, after
+	// the files of the first one. Full jobs have a second one, which stays theirs.
+	manifestName     = ownFolder + "/manifest.json"
+	fullManifestName = ownFolder + "/manifest-full.json"
+	scriptFolder     = ownFolder + "/etc-vz-conf"
+	quotaFolder      = ownFolder + "/quota"
 )
 
 // area says which part of a container a name is in.

@@ -240,7 +240,7 @@ func (r *restoration) manifestOf(f *Restored) (Answer, bool) {
 		return Skip, false // what is wrong, the target says
 	}
 	p, ok := locate(bare)
-	if !ok || p.area != inPrivate || p.path != manifestName {
+	if !ok || p.area != inPrivate || p.path != manifestName && p.path != fullManifestName {
 		return Skip, false
 	}
 	if r.opts.Restore == RestoreFiles || f.Kind != Regular {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
 	"time"
@@ -74,8 +75,8 @@ func (r *restoration) intoNew(f *Restored) (target, error) {
 	}
 	m := r.job.objects[p.uuid]
 	if m == nil {
-		return nil, fmt.Errorf("restore=ct: what the disks of container %s were like is not known: the catalogue has no restore object, and %s%s/%s was not restored before %s. Select that file too; if it is selected and comes later, as with several jobs in one restore, restore the full backup alone, and then the others into the stopped container with restore=file",
-			p.uuid, privateRoot, p.uuid, manifestName, text.Name(f.Name))
+		return nil, fmt.Errorf("restore=ct: what the disks of container %s were like is not known: the catalogue has no restore object, and %s%s/%s was not restored before %s. Select that file too, and %s beside it if there is one",
+			p.uuid, privateRoot, p.uuid, manifestName, text.Name(f.Name), path.Base(fullManifestName))
 	}
 	c := &newContainer{job: r.job, m: m, opts: r.opts, started: time.Now()}
 	err = c.identify()

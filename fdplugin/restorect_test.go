@@ -192,7 +192,7 @@ func TestContainerWithoutObject(t *testing.T) {
 	}
 	n = emptyNode(t)
 	j, log = n.job(t, bareos)
-	if err := play(j, cmd, "", list[2:]); err != ErrStop {
+	if err := play(j, cmd, "", list[3:]); err != ErrStop {
 		t.Errorf("a restore without manifest = %v, want ErrStop", err)
 	}
 	j.EndRestore(Failed)
@@ -204,7 +204,9 @@ func TestContainerWithoutObject(t *testing.T) {
 	n = emptyNode(t)
 	j, log = n.job(t, bareos)
 	cut := slices.Clone(list[1:])
-	cut[0].content = cut[0].content[:100]
+	for i := range 2 {
+		cut[i].content = cut[i].content[:100]
+	}
 	if err := play(j, cmd, "", cut); err != ErrStop || !strings.Contains(log.all("warning"), "the manifest among the files is not used") {
 		t.Errorf("a restore with a broken manifest = %v, %s", err, log.all())
 	}
@@ -230,7 +232,7 @@ func TestConfigurationOfTheManifest(t *testing.T) {
 		all, _ := backedUp(t, s.daemon)
 		var list []saved
 		for n, saved := range all {
-			manifest := n > 0 && strings.HasSuffix(saved.Name, manifestName)
+			manifest := n > 0 && (strings.HasSuffix(saved.Name, manifestName) || strings.HasSuffix(saved.Name, fullManifestName))
 			if !strings.HasSuffix(saved.Name, "/ve.conf") && (s.from > 0 || !manifest) {
 				list = append(list, saved)
 			}

@@ -64,6 +64,11 @@ func (b *backup) openStream() error {
 	private := privateRoot + b.container.UUID + "/"
 	s.once(&item{Entry: Entry{Kind: Object, Name: objectName + b.container.UUID, Data: object}})
 	s.once(b.virtual(private+manifestName, 1, data))
+	if b.job.partial() {
+		b.job.unread.add(private + fullManifestName) // it is not gone
+	} else {
+		s.once(b.virtual(private+fullManifestName, fullManifestInode, data))
+	}
 	for n, v := range b.volumes {
 		dump, err := v.quota()
 		if err != nil {
@@ -91,6 +96,9 @@ func (s *stream) once(it *item) {
 		return it, nil
 	})
 }
+
+// fullManifestInode is behind those of quotas, of which there is one for each disk.
+const fullManifestInode = 2 + maxDisks
 
 // virtual is a file that exists in the backup only.
 func (b *backup) virtual(name string, ino uint64, data []byte) *item {
