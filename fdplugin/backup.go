@@ -31,6 +31,7 @@ type backup struct {
 	owner     string // what .owner said before the snapshot
 	gaveWay   bool   // Virtuozzo's lock was given up for a wait
 	volumes   []*volume
+	leftDisks []*volume // that are not saved
 	// group is the control group that is frozen around the snapshots, "" if none is.
 	group string
 	watch *watch
@@ -41,6 +42,7 @@ type backup struct {
 	next    *item // what the daemon is to be told of, nil at the end
 	told    bool  // the daemon has been told of it
 	lost    bool  // its content could not be opened
+	bad     bool  // something of it could not be read
 	file    int   // descriptor of its content, -1 if it is not open
 	early   bool  // it is open, and the daemon has not asked for it yet
 	links   *links
@@ -50,6 +52,7 @@ type backup struct {
 	warned  bool   // about the FileSet's options
 	paths   paths
 	count   counters
+	left    leavings
 	merge   time.Duration
 	started time.Time
 }
@@ -228,9 +231,10 @@ func (b *backup) advance() bool {
 	if b.told && !b.lost {
 		b.links.saved(b.next, b.job.Host)
 	}
-	b.told, b.lost = false, false
+	b.told, b.lost, b.bad = false, false, false
 	for {
-		if b.job.ctx.Err() != nil {
+		if b.job.ctx.Err() != nil || b.job.failed != nil {
+			b.next = nil
 			return false
 		}
 		it, err := b.stream.Next()
@@ -239,10 +243,14 @@ func (b *backup) advance() bool {
 		case err == io.EOF:
 			b.next = nil
 			b.count.complete = true
+			if err := b.saves(); err != nil {
+				_ = b.job.fatal(err)
+			}
 			return false
 		case errors.As(err, &left):
 			b.count.failed++
 			b.job.warnFile(b.count.failed, "not saved: %s %s: %v", left.Op, text.Name(left.Path), left.Err)
+			b.unreadable(left.Path, 0, nil, left.Err)
 			continue
 		case err != nil:
 			b.next = nil
@@ -265,6 +273,7 @@ func (b *backup) current(flags Flags) (*Entry, error) {
 		b.told = true
 		b.links.replace(b.next)
 		b.count.add(e)
+		e.Watched = e.Kind == Regular && b.opts.MaxErrors != nil
 		if w := b.paths.judge(e.Name); w != "" && e.Kind != Object {
 			b.job.Log.Warnf("%s", w)
 		}
@@ -318,7 +327,10 @@ func (b *backup) end() {
 	j.takeBack()
 	j.unlock()
 	b.links.close()
-	if b.count.complete && !b.estimate {
+	if b.count.complete {
+		b.tellLeft()
+	}
+	if b.count.complete && !b.estimate && j.failed == nil {
 		b.summary()
 	}
 }

@@ -43,8 +43,8 @@ func (b *backup) open() (int, error) {
 	b.close()
 	fd, err := b.next.open()
 	if err != nil {
-		b.count.failed++
 		b.lost = true // no other name may become a link to it
+		b.torn(err)
 		return -1, err
 	}
 	b.file = fd

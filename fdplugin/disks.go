@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,8 @@ type volume struct {
 	catalogue string
 	// snapshot is the UUID of our snapshot, dir where it is mounted.
 	snapshot, dir string
+	// root is what the mounted snapshot's root directory was when it was measured.
+	root struct{ dev, ino uint64 }
 	// What the file system holds.
 	usedBytes, usedInodes uint64
 	// groups are its files with several names, in a partial job.
@@ -52,7 +55,10 @@ func (b *backup) readDisks() error {
 	if len(conf) > maxDisks {
 		return fmt.Errorf("container %s has %d disks: %d can be restored at most", b.container.Title(), len(conf), maxDisks)
 	}
-	b.volumes = nil
+	if err := b.opts.Choice.Disks.check(conf); err != nil {
+		return fmt.Errorf("container %s: %w", b.container.Title(), err)
+	}
+	b.volumes, b.leftDisks = nil, nil
 	taken := map[string]string{}
 	for _, c := range conf {
 		if c.External != "" {
@@ -70,8 +76,12 @@ func (b *backup) readDisks() error {
 			return fmt.Errorf("disks {%s} and {%s} of container %s have the same mount point %q", other, c.UUID, b.container.Title(), c.Mount)
 		}
 		taken[v.catalogue] = c.UUID
-		if v.catalogue != "" && b.excluded(v.catalogue) {
-			b.job.Log.Infof("disk %s is left out by excluded_backup_paths", c.Mount)
+		if why := b.withoutDisk(v); why != notLeft {
+			b.leaveDisk(why, v)
+			b.leftDisks = append(b.leftDisks, v)
+			if v.catalogue == "" {
+				b.job.Log.Warnf("disks leaves out the root disk: restore=ct cannot make the container from this backup, restore=file and restore=dir can restore what is in it")
+			}
 			continue
 		}
 		for _, f := range v.disk.Orphans() {
@@ -81,6 +91,9 @@ func (b *backup) readDisks() error {
 			b.job.Log.Warnf("disk %s is encrypted (key %s); its files leave this node in clear unless the File Daemon encrypts them", v.mountName(), v.disk.KeyID)
 		}
 		b.volumes = append(b.volumes, v)
+	}
+	if len(b.volumes) == 0 {
+		return fmt.Errorf("container %s: all of its disks are left out: %s", b.container.Title(), strings.Join(b.leftNames(), ", "))
 	}
 	return nil
 }
@@ -133,6 +146,7 @@ func (v *volume) measure(mounts string) error {
 	if err := unix.Statfs(v.dir, &st); err != nil {
 		return fmt.Errorf("measure mounted snapshot: %w", err)
 	}
+	v.root.dev, v.root.ino = here.Dev, here.Ino
 	v.usedBytes = (st.Blocks - st.Bfree) * uint64(st.Bsize)
 	v.usedInodes = st.Files - st.Ffree
 	return nil
@@ -148,7 +162,8 @@ func (b *backup) excluded(path string) bool {
 func (b *backup) manifest() *manifest {
 	m := &manifest{
 		Plugin: b.job.Version, Job: b.job.Name, Created: b.started.UTC(),
-		UUID: b.container.UUID, CTID: b.place.CTID, Name: b.container.Name, State: b.container.State,
+		Selection: b.opts.selection(),
+		UUID:      b.container.UUID, CTID: b.place.CTID, Name: b.container.Name, State: b.container.State,
 		Private: b.place.Private, Root: b.place.Root,
 	}
 	if conf, err := os.ReadFile(filepath.Join(b.place.Private, "ve.conf")); err == nil {
@@ -172,22 +187,98 @@ func (b *backup) manifest() *manifest {
 	return m
 }
 
-// hiddenBelowMounts warns of content that another disk's mount point hides: the
-// container does not see it, and it is not saved.
-func (b *backup) hiddenBelowMounts(root *volume) {
-	for _, v := range b.volumes {
-		if v == root || v.conf.Mount == "" {
+// hiddenBelowMounts finds content that the mount point of a disk hides: the container
+// does not see it, and it is not saved.
+func (b *backup) hiddenBelowMounts() {
+	all := slices.Concat(b.volumes, b.leftDisks)
+	for _, v := range all {
+		if v.conf.Mount == "" || v.catalogue == "" {
 			continue
 		}
-		dir, err := openInRoot(root.dir, v.catalogue)
+		around := v.around(all)
+		if around == nil || around.dir == "" {
+			continue // that disk is not saved, and not mounted
+		}
+		at := strings.TrimPrefix(strings.TrimPrefix(v.catalogue, around.catalogue), "/")
+		dir, err := openInRoot(around.dir, at)
 		if err != nil {
 			continue // there is no mount point in the image
 		}
 		names, err := dir.Readdirnames(2)
 		dir.Close()
-		if err == nil && len(names) > 0 {
-			b.job.Log.Warnf("not saved: what lies on the root disk below %s (such as %s), hidden by the disk that is mounted there",
-				v.conf.Mount, text.Name(names[0]))
+		if err == nil && len(names) > 0 && len(b.left.hidden) < maxListed {
+			b.left.hidden = append(b.left.hidden, fmt.Sprintf("%s (such as %s)", short(v.conf.Mount), short(names[0])))
 		}
 	}
+	if len(b.left.hidden) > 0 {
+		b.job.Log.Warnf("not saved: what lies below the mount points of disks, and is hidden by them: %s", strings.Join(b.left.hidden, ", "))
+	}
+}
+
+// around is the disk that has the mount point of v, nil if none has it.
+func (v *volume) around(all []*volume) (found *volume) {
+	for _, o := range all {
+		below := o.catalogue == "" || strings.HasPrefix(v.catalogue, o.catalogue+"/")
+		if o != v && below && (found == nil || len(o.catalogue) > len(found.catalogue)) {
+			found = o
+		}
+	}
+	return found
+}
+
+// images is the room that the disk's images take.
+func (v *volume) images() (bytes int64) {
+	for _, i := range v.disk.Images {
+		var st unix.Stat_t
+		if unix.Stat(i.File, &st) == nil {
+			bytes += st.Blocks * 512
+		}
+	}
+	return bytes
+}
+
+// leftNames are the disks that are not saved.
+func (b *backup) leftNames() (names []string) {
+	for _, v := range b.leftDisks {
+		names = append(names, text.Name(v.mountName()))
+	}
+	return names
+}
+
+// diskName is what a disk is called in the option disks.
+func diskName(d prlctl.ConfiguredDisk) string {
+	switch {
+	case d.UUID == prlctl.RootDisk:
+		return "root"
+	case d.Mount == "":
+		return "{" + d.UUID + "}"
+	default:
+		return filepath.Clean("/" + d.Mount)
+	}
+}
+
+// means reports whether the name is that of the disk.
+func means(name string, d prlctl.ConfiguredDisk) bool {
+	return name == diskName(d) || name == "{"+d.UUID+"}"
+}
+
+// has reports whether a disk is to be saved.
+func (c DiskChoice) has(d prlctl.ConfiguredDisk) bool {
+	named := slices.ContainsFunc(c.Names, func(name string) bool { return means(name, d) })
+	return named != c.Not || len(c.Names) == 0
+}
+
+// check refuses a disk that the container has not.
+func (c DiskChoice) check(have []prlctl.ConfiguredDisk) error {
+	for _, name := range c.Names {
+		if slices.ContainsFunc(have, func(d prlctl.ConfiguredDisk) bool { return means(name, d) }) {
+			continue
+		}
+		var names []string
+		for _, d := range have {
+			names = append(names, text.Name(diskName(d)))
+		}
+		return fmt.Errorf("disks: it has no disk %s; it has %s", text.Name(name), strings.Join(names, ", "))
+	}
+	return nil
 }

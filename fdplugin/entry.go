@@ -45,6 +45,9 @@ type Entry struct {
 	LinkIndex int
 	Stat      unix.Stat_t
 	Holes     Holes
+	// Watched: what fails of reading it is to be told of (Job.ReadFailed), so the daemon
+	// must not read it by itself.
+	Watched bool
 	// Data is the content of an object.
 	Data []byte
 }
@@ -58,8 +61,10 @@ type item struct {
 	xattrs func() ([]walk.Xattr, error)
 	// still: nobody writes to it, since it is in a snapshot.
 	still bool
-	// path is its path in the tree that was walked.
+	// path is its path in the tree that was walked, disk whose tree that is; nil for the
+	// node's own.
 	path string
+	disk *volume
 }
 
 // Flags are the FileSet's options that decide what of a file survives.

@@ -245,6 +245,9 @@ func (j *Job) start(cmd string, estimate bool) error {
 	j.endBackup()
 	j.failed = nil
 	opts, line, err := j.layers.effective(cmd, backupPhase)
+	if err == nil {
+		err = opts.Choice.readLists()
+	}
 	if err == nil && opts.Name == "" && opts.UUID == "" {
 		err = errors.New("neither name nor uuid is given: which container is to be saved?")
 		if estimate {

@@ -103,7 +103,7 @@ func (l *layers) effective(cmd string, ph phase) (Options, string, error) {
 // unquoted takes the quotes off every value but that of a list, which does so
 // for each of its elements.
 func unquoted(o option, v string) string {
-	if o.key == "excluded_backup_paths" {
+	if o.list {
 		return v
 	}
 	return unquote(v)
@@ -138,9 +138,9 @@ func withFiles(levels [][]setting, ph phase) ([][]setting, error) {
 }
 
 // choose takes each option from the first level that has it. An option that
-// may stand several times is taken whole from one level. At a restore name and
-// uuid say together where to: one of them, typed at the console, does not belong
-// to the other one that the backup was made with.
+// may stand several times is taken whole from one level, unless all levels add
+// to it. At a restore name and uuid say together where to: one of them, typed at
+// the console, does not belong to the other one that the backup was made with.
 func choose(levels [][]setting, ph phase) ([]setting, error) {
 	var chosen []setting
 	done := map[string]bool{}
@@ -165,7 +165,8 @@ func choose(levels [][]setting, ph phase) ([]setting, error) {
 			}
 		}
 		for k := range here {
-			done[k] = true
+			opt, _ := find(k)
+			done[k] = !opt.adds
 			if ph == restorePhase && (k == "name" || k == "uuid") {
 				done["name"], done["uuid"] = true, true
 			}

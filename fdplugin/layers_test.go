@@ -61,7 +61,7 @@ func TestJobOverFileSet(t *testing.T) {
 	if err != nil || o.Name != "job" || o.BlockCompact || o.MinFree.Bytes != 1<<30 {
 		t.Errorf("effective = %+v, %v", o, err)
 	}
-	want := "name=job (job), lock_wait=0 (default), pcompact=ignore (job), min_free=1G (FileSet), tool_wait=6h (default), multi_disk=skew (default), restore=ct (default), disk_size=as recorded (default), replace_ct=no (default), start=no (default)"
+	want := "name=job (job), lock_wait=0 (default), pcompact=ignore (job), min_free=1G (FileSet), tool_wait=6h (default), multi_disk=skew (default), std_excludes=no (default), exclude_caches=no (default), honor_nodump=no (default), tenant_excludes=no (default), restore=ct (default), disk_size=as recorded (default), replace_ct=no (default), start=no (default)"
 	if line != want {
 		t.Errorf("effective shows\n%s, want\n%s", line, want)
 	}
@@ -137,6 +137,32 @@ func TestListsAreReplaced(t *testing.T) {
 	o, _, err = arrive("vz7ct:excluded_backup_paths=").effective("vz7ct:excluded_backup_paths=/set", backupPhase)
 	if _, got := o.Excludes.Match("set"); got || err != nil {
 		t.Errorf("excluded(set) under an empty list = %v, %v", got, err)
+	}
+}
+
+// What exclude and exclude_file say counts at every level, whatever the others say.
+func TestExcludesOfAllLevelsAddUp(t *testing.T) {
+	dir := t.TempDir()
+	over, under, list := filepath.Join(dir, "over"), filepath.Join(dir, "under"), filepath.Join(dir, "list")
+	put(t, list, "# comment\n\n/list\n")
+	put(t, over, "[backup]\nexclude=/over\n")
+	put(t, under, "[backup]\nexclude='/un,der'\nexclude_file="+list+"\nexcluded_backup_paths=/p\n")
+	l := arrive("vz7ct:exclude=/job1,/job2:exclude=/job3:excluded_backup_paths=/q")
+	o, line, err := l.effective("vz7ct:exclude=/set:overrides_file="+over+":defaults_file="+under, backupPhase)
+	must(t, err)
+	must(t, o.Choice.readLists())
+	for path, want := range map[string]bool{"over": true, "job1": true, "job2": true, "job3": true, "set": true, "un,der": true, "list": true, "p": false} {
+		if _, got := o.Choice.List.Match(path, false); got != want {
+			t.Errorf("exclude covers %s: %v, want %v", path, got, want)
+		}
+	}
+	if _, p := o.Excludes.Match("p"); p {
+		t.Error("excluded_backup_paths of the lowest level counts beside that of the job")
+	}
+	for _, want := range []string{"exclude=/over (overrides_file", "exclude=/job1,/job2 (job)", "exclude=/job3 (job)", "exclude=/set (FileSet)", "exclude='/un,der' (defaults_file"} {
+		if !strings.Contains(line, want) {
+			t.Errorf("the options are shown as %q, want %q", line, want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"path"
 	"strings"
 
 	"github.com/bareos-contrib/vz7ct/internal/text"
@@ -32,14 +33,16 @@ func (b *backup) announceLevel() {
 // in a partial job it must have changed. Files with several names wait for the others, and
 // directories for those.
 func (b *backup) take(v *volume, it *item) bool {
-	it.still = true
+	it.still, it.disk = true, v
 	// A directory was asked about before it was entered; for the others, and for the
 	// settings that go with the file, the daemon is asked now.
 	if !b.accepts(it) && it.Kind != Directory {
-		b.count.excluded++
+		b.leave(byFileSet, strings.TrimPrefix(path.Join(v.catalogue, it.path), "/"), &it.Stat)
 		return false
 	}
-	b.count.met++
+	if it.path != "" && !b.marks(it.path) {
+		b.count.met++
+	}
 	if !b.job.partial() {
 		return true
 	}

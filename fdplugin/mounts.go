@@ -67,7 +67,7 @@ func (b *backup) nameOtherMounts() {
 		}
 	}
 	if others := otherMounts(string(info), disks); len(others) > 0 {
-		b.job.Log.Infof("not saved, since they are no disks of the container: %s", strings.Join(others, ", "))
+		b.left.mounts = others
 	}
 }
 

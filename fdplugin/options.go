@@ -23,8 +23,14 @@ type Options struct {
 	Recorded bool
 	// Blockers: a match of one of them in the container fails the backup.
 	Blockers []Blocker
-	// Excludes are the paths of the container that are not saved.
-	Excludes *exclude.Set
+	// Excludes are the paths of the container that are not saved; ExcludedPaths are
+	// their patterns.
+	Excludes      *exclude.Set
+	ExcludedPaths []string
+	// Choice says what else is not saved.
+	Choice Choice
+	// MaxErrors is how many files may fail to be read, nil for any number.
+	MaxErrors *int64
 	// Lockfile is held for the job, after a wait of LockWait (0: without limit).
 	Lockfile string
 	LockWait time.Duration
@@ -95,8 +101,9 @@ type option struct {
 	// key is the name shown; aliases are accepted too.
 	key     string
 	aliases []string
-	// many: the option may stand several times in one string.
-	many bool
+	// many: the option may stand several times in one string; adds: those of all levels
+	// count; list: its words have quotes of their own.
+	many, adds, list bool
 	// valid says in words what a value may be, def what counts without one.
 	valid, def string
 	// help is the option's sentence in the documentation.
@@ -107,7 +114,7 @@ type option struct {
 
 // options is the table, in the order of the documentation.
 func options() []option {
-	return slices.Concat(commonOptions(), anywhereOptions(), fileOptions())
+	return slices.Concat(commonOptions(), choosingOptions(), targetOptions(), anywhereOptions(), fileOptions())
 }
 
 func commonOptions() []option {
@@ -159,13 +166,14 @@ func commonOptions() []option {
 			},
 		},
 		{
-			key: "excluded_backup_paths", valid: "paths from the container's root, with commas between them, such as '/home/admin','/var/cache/*'",
+			key: "excluded_backup_paths", list: true, valid: "paths from the container's root, with commas between them, such as '/home/admin','/var/cache/*'",
 			help: "Not saved. A path is anchored at the container's root with or without a leading slash, and literal unless it has one of * ? [. The more specific level replaces the other.",
 			set: func(o *Options, v string) error {
 				list, err := splitList(v)
 				if err != nil {
 					return err
 				}
+				o.ExcludedPaths = list
 				o.Excludes, err = exclude.NewSet(list)
 				return err
 			},
@@ -193,43 +201,6 @@ func commonOptions() []option {
 				o.Freeze = v == "freeze"
 				return oneOf(v, "freeze", "skew")
 			},
-		},
-		{
-			key: "restore", valid: "ct, file, files or dir", def: "ct",
-			help: "What a restore writes to: ct makes the whole container anew, file writes into one that is running or stopped, dir to a directory of the File Daemon's machine, which need not have any container.",
-			set: func(o *Options, v string) error {
-				if v == "files" {
-					v = "file"
-				}
-				o.Restore = Mode(v)
-				return oneOf(v, "ct", "file", "dir")
-			},
-		},
-		{
-			key: "restore_dir", valid: "an absolute path",
-			help: "With restore=dir the directory that files are restored to, see [below](#to-a-directory). With restore=file a directory in the container, in place of where: files go below it with their whole paths.",
-			set:  func(o *Options, v string) (err error) { o.Directory, err = parseDirectory(v); return err },
-		},
-		{
-			key: "disk_size", aliases: []string{"disk", "diskspace"}, valid: "a number of GiB, or a size with K, M, G or T", def: "as recorded",
-			help: "The size of the root disk that restore=ct makes.",
-			set: func(o *Options, v string) (err error) {
-				o.DiskSize, err = parseSize(v, 1<<30)
-				if err == nil && o.DiskSize < 64<<20 {
-					return fmt.Errorf("is smaller than 64 MiB")
-				}
-				return err
-			},
-		},
-		{
-			key: "replace_ct", valid: "yes or no", def: "no",
-			help: "Whether restore=ct replaces the container if it is there, to roll it back. Does not count in a FileSet, which comes with the backup. See [below](#roll-a-container-back).",
-			set:  func(o *Options, v string) (err error) { o.Replace, err = parseBool(v); return err },
-		},
-		{
-			key: "start", valid: "yes or no", def: "no",
-			help: "Whether restore=ct starts the container when it is complete.",
-			set:  func(o *Options, v string) (err error) { o.Start, err = parseBool(v); return err },
 		},
 	}
 }

@@ -117,6 +117,68 @@ var judged = map[string]struct {
 		},
 		map[string]string{"": "is none of freeze, skew", "Freeze": "is none of", "yes": "is none of"},
 	},
+	"exclude": {
+		map[string]func(Options) bool{
+			"'/a,b', *.o":   func(o Options) bool { return slices.Equal(o.Choice.Patterns, []string{"/a,b", "*.o"}) },
+			"a\\:exclude=b": func(o Options) bool { return slices.Equal(o.Choice.Patterns, []string{"a:exclude=b"}) },
+			"a:exclude=b":   func(o Options) bool { return slices.Equal(o.Choice.Patterns, []string{"a", "b"}) },
+			"":              func(o Options) bool { return len(o.Choice.Patterns) == 0 },
+		},
+		map[string]string{"/": "means the whole container", "'a": "does not end", "x,[": "pattern", "../x": "component"},
+	},
+	"exclude_file": {
+		// It is not read here.
+		map[string]func(Options) bool{"/none/x": func(o Options) bool { return slices.Equal(o.Choice.Files, []string{"/none/x"}) }},
+		map[string]string{"": "no absolute path", "x": "no absolute path", "/x/": "no absolute path", "/x" + strings.Repeat(":exclude_file=/x", maxLists): "one too many"},
+	},
+	"std_excludes": {
+		map[string]func(Options) bool{
+			"yes": func(o Options) bool { return o.Choice.Std }, "no": func(o Options) bool { return !o.Choice.Std },
+		},
+		map[string]string{"": "neither yes nor no"},
+	},
+	"exclude_caches": {
+		map[string]func(Options) bool{
+			"yes": func(o Options) bool { return o.Choice.Caches }, "no": func(o Options) bool { return !o.Choice.Caches },
+		},
+		map[string]string{"": "neither yes nor no"},
+	},
+	"honor_nodump": {
+		map[string]func(Options) bool{
+			"yes": func(o Options) bool { return o.Choice.NoDump }, "no": func(o Options) bool { return !o.Choice.NoDump },
+		},
+		map[string]string{"": "neither yes nor no"},
+	},
+	"exclude_larger_than": {
+		map[string]func(Options) bool{
+			"10G": func(o Options) bool { return o.Choice.Larger == 10<<30 }, "4096": func(o Options) bool { return o.Choice.Larger == 4096 },
+		},
+		map[string]string{"": "is no size", "0": "is no size", "big": "is no size"},
+	},
+	"tenant_excludes": {
+		map[string]func(Options) bool{
+			"yes": func(o Options) bool { return o.Choice.Tenants }, "no": func(o Options) bool { return !o.Choice.Tenants },
+		},
+		map[string]string{"": "neither yes nor no"},
+	},
+	"disks": {
+		map[string]func(Options) bool{
+			"root, '/my data/'": func(o Options) bool {
+				return slices.Equal(o.Choice.Disks.Names, []string{"root", "/my data"}) && !o.Choice.Disks.Not
+			},
+			"!/scratch,!{" + strings.ToUpper(dataID) + "}": func(o Options) bool {
+				return slices.Equal(o.Choice.Disks.Names, []string{"/scratch", "{" + dataID + "}"}) && o.Choice.Disks.Not
+			},
+			"/": func(o Options) bool { return slices.Equal(o.Choice.Disks.Names, []string{"root"}) },
+		},
+		map[string]string{"": "names no disk", "data": "neither root, a mount point", "root,!/data": "beside some that are not", "!root,/data": "beside some", dataID: "neither root", "{1}": "neither root", "'/x": "does not end"},
+	},
+	"max_errors": {
+		map[string]func(Options) bool{
+			"0": func(o Options) bool { return *o.MaxErrors == 0 }, "25": func(o Options) bool { return *o.MaxErrors == 25 },
+		},
+		map[string]string{"": "is no number", "-1": "is no number", "few": "is no number", "99999999999": "is no number"},
+	},
 	"restore": {
 		map[string]func(Options) bool{
 			"ct":   func(o Options) bool { return o.Restore == RestoreContainer },
@@ -211,7 +273,7 @@ func TestEveryOption(t *testing.T) {
 		}
 		for v, want := range row.bad {
 			_, _, err := new(layers).effective("vz7ct:"+o.key+"="+v, backupPhase)
-			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), o.key) || !strings.Contains(err.Error(), v) {
+			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), o.key) || !strings.Contains(err.Error(), strings.Split(v, ":")[0]) {
 				t.Errorf("%s=%s: error %v, want key, value and %q", o.key, v, err, want)
 			}
 			// What is wrong with a file is said of the file.
@@ -257,6 +319,9 @@ func TestTrustIsNotRecorded(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	o := defaults()
+	if o.Choice.Std || o.Choice.Caches || o.Choice.NoDump || o.Choice.Tenants || o.MaxErrors != nil || o.selection() != "" {
+		t.Errorf("defaults = %+v: something is left out", o)
+	}
 	if !o.BlockCompact || o.Restore != RestoreContainer || !o.MinFree.Default || o.Start || o.Replace || o.LockWait != 0 || o.DiskSize != 0 {
 		t.Errorf("defaults = %+v", o)
 	}

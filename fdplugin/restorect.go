@@ -232,7 +232,7 @@ func (c *newContainer) fits() error {
 	}
 	sort.SliceStable(c.disks, func(i, j int) bool { return len(c.disks[i].Catalogue) > len(c.disks[j].Catalogue) })
 	if last := c.disks[len(c.disks)-1]; last.Catalogue != "" {
-		return errors.New("the manifest names no root disk")
+		return errors.New("the backup is without the root disk, as the option disks said: a container cannot be made from it; restore its files with restore=file or restore=dir, or take a job that has that disk")
 	}
 	return nil
 }

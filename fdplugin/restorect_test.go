@@ -321,7 +321,7 @@ func TestDiskSize(t *testing.T) {
 	j, _ := emptyNode(t).job(t, bareos)
 	c := anew(t, j, webManifest(), "/vz/private/"+webID)
 	c.m.Disks[0].Catalogue = "not/root"
-	if err := c.fits(); err == nil || !strings.Contains(err.Error(), "names no root disk") {
+	if err := c.fits(); err == nil || !strings.Contains(err.Error(), "the backup is without the root disk") {
 		t.Errorf("fits without a root disk = %v", err)
 	}
 }

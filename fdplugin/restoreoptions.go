@@ -4,6 +4,7 @@ package fdplugin
 
 import (
 	"errors"
+	"fmt"
 	"path/filepath"
 	"regexp"
 
@@ -39,6 +40,49 @@ var areaPath = regexp.MustCompile(`^(/[A-Za-z0-9_.,:+@=-]+)+/?$`)
 // keyID is what an encryption key's id may be: ploop's helper splits a command line
 // that has it at blanks (scripts/crypthelper, vz7-u22).
 var keyID = regexp.MustCompile(`^[A-Za-z0-9_.:+@=][A-Za-z0-9_.:+@=-]{0,254}$`)
+
+// targetOptions are the rows of the table for what a restore writes to.
+func targetOptions() []option {
+	return []option{
+		{
+			key: "restore", valid: "ct, file, files or dir", def: "ct",
+			help: "What a restore writes to: ct makes the whole container anew, file writes into one that is running or stopped, dir to a directory of the File Daemon's machine, which need not have any container.",
+			set: func(o *Options, v string) error {
+				if v == "files" {
+					v = "file"
+				}
+				o.Restore = Mode(v)
+				return oneOf(v, "ct", "file", "dir")
+			},
+		},
+		{
+			key: "restore_dir", valid: "an absolute path",
+			help: "With restore=dir the directory that files are restored to, see [below](#to-a-directory). With restore=file a directory in the container, in place of where: files go below it with their whole paths.",
+			set:  func(o *Options, v string) (err error) { o.Directory, err = parseDirectory(v); return err },
+		},
+		{
+			key: "disk_size", aliases: []string{"disk", "diskspace"}, valid: "a number of GiB, or a size with K, M, G or T", def: "as recorded",
+			help: "The size of the root disk that restore=ct makes.",
+			set: func(o *Options, v string) (err error) {
+				o.DiskSize, err = parseSize(v, 1<<30)
+				if err == nil && o.DiskSize < 64<<20 {
+					return fmt.Errorf("is smaller than 64 MiB")
+				}
+				return err
+			},
+		},
+		{
+			key: "replace_ct", valid: "yes or no", def: "no",
+			help: "Whether restore=ct replaces the container if it is there, to roll it back. Does not count in a FileSet, which comes with the backup. See [below](#roll-a-container-back).",
+			set:  func(o *Options, v string) (err error) { o.Replace, err = parseBool(v); return err },
+		},
+		{
+			key: "start", valid: "yes or no", def: "no",
+			help: "Whether restore=ct starts the container when it is complete.",
+			set:  func(o *Options, v string) (err error) { o.Start, err = parseBool(v); return err },
+		},
+	}
+}
 
 // anywhereOptions are the rows of the table for Anywhere.
 func anywhereOptions() []option {

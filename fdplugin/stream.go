@@ -137,10 +137,10 @@ func (b *backup) addScripts(private string) error {
 		return fmt.Errorf("action scripts: %w", err)
 	}
 	prefix := b.place.CTID + "."
-	c.Skip = func(path string) bool {
-		return !strings.HasPrefix(path, prefix) || strings.HasSuffix(path, ".conf")
+	c.Skip = func(e *walk.Entry) bool {
+		return !strings.HasPrefix(e.Path, prefix) || strings.HasSuffix(e.Path, ".conf")
 	}
-	b.addTree(c, private+scriptFolder, device(b.container.UUID, "scripts"), func(it *item) bool { return it.Kind != Directory })
+	b.addTree(c, nil, private+scriptFolder, device(b.container.UUID, "scripts"), func(it *item) bool { return it.Kind != Directory })
 	return nil
 }
 
@@ -167,13 +167,13 @@ func (b *backup) addPrivate(private string) error {
 			}
 		}
 	}
-	c.Skip = func(path string) bool {
-		dir, name := filepath.Split(path)
+	c.Skip = func(e *walk.Entry) bool {
+		dir, name := filepath.Split(e.Path)
 		// Images of any age: root.hds, its deltas, its mount directory.
 		image := hdd[strings.TrimSuffix(dir, "/")] && (strings.Contains(name, ".hds") || strings.HasPrefix(name, "DiskDescriptor.xml") || name == ".statfs")
-		return storage[path] || image || strings.HasPrefix(name, ownPrefix)
+		return storage[e.Path] || image || strings.HasPrefix(name, ownPrefix)
 	}
-	b.addTree(c, strings.TrimSuffix(private, "/"), device(b.container.UUID, "private"), nil)
+	b.addTree(c, nil, strings.TrimSuffix(private, "/"), device(b.container.UUID, "private"), nil)
 	return nil
 }
 
@@ -181,13 +181,9 @@ func (b *backup) addPrivate(private string) error {
 func (b *backup) addVolumes() error {
 	order := append([]*volume(nil), b.volumes...)
 	sort.SliceStable(order, func(i, j int) bool { return len(order[i].catalogue) > len(order[j].catalogue) })
+	b.hiddenBelowMounts()
 	devices := map[uint64]string{}
 	for _, v := range order {
-		c, err := walk.Open(v.dir)
-		if err != nil {
-			return fmt.Errorf("snapshot of disk %s: %w", v.mountName(), err)
-		}
-		c.Skip = b.skip(v)
 		dev := device(b.container.UUID, v.conf.UUID)
 		for devices[dev] != "" {
 			dev++ // the daemon takes equal pairs of device and inode for hard links
@@ -196,28 +192,50 @@ func (b *backup) addVolumes() error {
 		name := treeRoot + b.container.UUID
 		if v.catalogue != "" {
 			name += "/" + v.catalogue
-		} else {
-			b.hiddenBelowMounts(v)
 		}
-		c.Want = func(e *walk.Entry) bool { return b.want(v, e, fileItem(e, name, dev)) }
-		v.groups = newGroups(b.job.Node.State)
-		b.addTree(c, name, dev, func(it *item) bool { return b.take(v, it) })
-		b.addGroups(v, name, dev)
+		if err := b.addVolume(v, name, dev); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// want decides whether the walk goes into a directory.
-func (b *backup) want(v *volume, e *walk.Entry, it *item) bool {
-	switch {
-	case it.Kind != Directory:
-		return true
-	case b.accepts(it):
-		b.enter(v, e)
-		return true
+// addVolume sends one disk: what of it is chosen, and at its end the files with several
+// names that have waited.
+func (b *backup) addVolume(v *volume, name string, dev uint64) error {
+	c, err := walk.Open(v.dir)
+	if err != nil {
+		return fmt.Errorf("snapshot of disk %s: %w", v.mountName(), err)
 	}
-	b.count.excluded++
-	return false
+	b.stream.close = append(b.stream.close, c.Close)
+	if err := v.isRoot(&c.Root().Stat); err != nil {
+		return errors.Join(v.mounted(), fmt.Errorf("snapshot of disk %s at %s: %w", v.mountName(), v.dir, err))
+	}
+	choose := b.newChooser(v, name, dev)
+	c.Skip, c.Want = choose.skip, choose.want
+	v.groups = newGroups(b.job.Node.State)
+	b.stream.then(func() error {
+		if !choose.admits(c.Root()) {
+			c.Close()
+			return nil
+		}
+		choose.enter(c.Root())
+		return nil
+	})
+	b.addTree(c, v, name, dev, func(it *item) bool { return b.take(v, it) })
+	b.addGroups(v, name, dev)
+	b.stream.then(v.mounted)
+	return nil
+}
+
+// then does something between two parts of the list.
+func (s *stream) then(f func() error) {
+	s.parts = append(s.parts, func() (*item, error) {
+		if err := f(); err != nil {
+			return nil, err
+		}
+		return nil, io.EOF
+	})
 }
 
 // addGroups sends what has waited for the end of a disk.
@@ -227,17 +245,23 @@ func (b *backup) addGroups(v *volume, name string, dev uint64) {
 	b.stream.parts = append(b.stream.parts, func() (*item, error) {
 		e, err := next()
 		if err != nil {
-			return nil, b.unread(name, err)
+			return nil, b.unread(v, name, err)
 		}
 		it := fileItem(e, name, dev)
-		it.still = true
+		it.still, it.disk = true, v
 		b.accepts(it)
 		return it, nil
 	})
 }
 
-// unread remembers what could not be read below the name given.
-func (b *backup) unread(name string, err error) error {
+// unread remembers what could not be read below the name given. Of a disk that is not
+// mounted any more that is not the reason.
+func (b *backup) unread(v *volume, name string, err error) error {
+	if err != io.EOF {
+		if gone := v.mounted(); gone != nil {
+			return gone
+		}
+	}
 	var left *walk.Error
 	if errors.As(err, &left) {
 		b.job.unread.add(name + "/" + left.Path)
@@ -245,55 +269,22 @@ func (b *backup) unread(name string, err error) error {
 	return err
 }
 
-// skip returns what is left out of a disk: files of the file system itself, what
-// another disk hides, and what options exclude.
-func (b *backup) skip(v *volume) func(path string) bool {
-	hidden := map[string]bool{}
-	for _, o := range b.volumes {
-		if o != v && o.catalogue != "" {
-			hidden[o.catalogue] = true
-		}
-	}
-	// The balloon file's name is fixed by libploop (BALLOON_FNAME); the quota
-	// files are the kernel's own, their content is sent as text.
-	own := map[string]bool{
-		"lost+found": true, ".balloon-c3a5ae3d-ce7f-43c4-a1ea-c61e2b4504e8": true,
-		"aquota.user": true, "aquota.group": true,
-	}
-	return func(path string) bool {
-		if own[path] {
-			return true
-		}
-		full := path
-		if v.catalogue != "" {
-			full = v.catalogue + "/" + path
-		}
-		if hidden[full] {
-			return true
-		}
-		if b.excluded(full) {
-			b.count.excluded++
-			return true
-		}
-		return false
-	}
-}
-
-// addTree sends what a cursor finds under the name given. want, if set, chooses.
-func (b *backup) addTree(c *walk.Cursor, name string, dev uint64, want func(*item) bool) {
+// addTree sends what a cursor finds under the name given, of a disk or, if that is nil,
+// of the node. want, if set, chooses.
+func (b *backup) addTree(c *walk.Cursor, v *volume, name string, dev uint64, want func(*item) bool) {
 	b.stream.close = append(b.stream.close, c.Close)
 	b.stream.parts = append(b.stream.parts, func() (*item, error) {
 		for {
 			e, err := c.Next()
 			if err != nil {
-				return nil, b.unread(name, err)
+				return nil, b.unread(v, name, err)
 			}
 			it := fileItem(e, name, dev)
 			if e.Crossing {
 				b.job.Log.Warnf("not saved: another file system is mounted at %s", text.Name(it.Name))
 			}
 			if it.Stat.Mode&unix.S_IFMT == unix.S_IFSOCK {
-				b.count.sockets++
+				b.left.sockets++
 				continue
 			}
 			if want == nil || want(it) {

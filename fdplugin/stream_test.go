@@ -82,12 +82,12 @@ func TestSkip(t *testing.T) {
 		{1, "x", true}, {1, "data/x", false}, {1, "sub", true}, {1, "lost+found", true}, {1, "tmp/a", false},
 		{2, "x", false}, {2, "sub", false},
 	} {
-		if got := b.skip(b.volumes[tt.disk])(tt.path); got != tt.want {
+		if got := b.newChooser(b.volumes[tt.disk], "", 0).skip(&walk.Entry{Path: tt.path}); got != tt.want {
 			t.Errorf("disk %d: skip(%s) = %v, want %v", tt.disk, tt.path, got, tt.want)
 		}
 	}
-	if b.count.excluded != 3 {
-		t.Errorf("%d counted as excluded, want 3", b.count.excluded)
+	if n := b.left.by[byPaths].files; n != 3 {
+		t.Errorf("%d counted as left out, want 3", n)
 	}
 }
 

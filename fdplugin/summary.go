@@ -15,11 +15,10 @@ type counters struct {
 	files, dirs, links, specials, hardLinks int64
 	// bytes is the content of files as their sizes say.
 	bytes int64
-	// failed are files that are not saved, or not completely; excluded were left
-	// out by options, sockets because they have nothing to save.
-	failed, excluded, sockets int64
-	// met is what the FileSet lets pass of the disks, unchanged what of it a partial job
-	// does not save.
+	// failed are files that are not saved, or not completely.
+	failed int64
+	// met is what nothing leaves out of the disks, but for their roots and the files that
+	// say what is left out; unchanged is what of it a partial job does not save.
 	met, unchanged int64
 	// complete: the list of files came to its end.
 	complete bool
@@ -61,14 +60,14 @@ func (b *backup) summary() {
 			words = append(words, text.Count(w.n)+" "+w.what)
 		}
 	}
-	left := fmt.Sprintf("%s not saved", text.Count(c.failed))
-	if c.excluded > 0 {
-		left += fmt.Sprintf(", %s left out by excluded_backup_paths (directories with all they hold)", text.Count(c.excluded))
+	rest := ""
+	if c.unchanged > 0 {
+		rest += fmt.Sprintf("; %s unchanged", text.Count(c.unchanged))
 	}
-	if c.sockets > 0 {
-		left += fmt.Sprintf(", %s sockets", text.Count(c.sockets))
+	if c.failed > 0 {
+		rest += fmt.Sprintf("; %s not saved, or not completely", text.Count(c.failed))
 	}
-	b.job.Log.Infof("container %s saved: %s; %s in files; %s; snapshot existed %s, of it merge %s",
-		b.container.Title(), strings.Join(words, ", "), text.Size(c.bytes), left,
+	b.job.Log.Infof("container %s saved: %s; %s in files%s; snapshot existed %s, of it merge %s",
+		b.container.Title(), strings.Join(words, ", "), text.Size(c.bytes), rest,
 		text.Duration(time.Since(b.started)), text.Duration(b.merge))
 }

@@ -45,6 +45,10 @@ func (b *backup) xattrs() []walk.Xattr {
 		return nil
 	}
 	list, err := b.next.xattrs()
+	if err != nil && !b.bad {
+		b.bad = true
+		b.unreadable(b.next.Name, 0, b.next.disk, err)
+	}
 	list, err2 := fitting(list, b.job.Daemon.MaxXattrs)
 	if err := errors.Join(err, err2); err != nil {
 		b.count.failed++

@@ -13,6 +13,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -172,21 +173,42 @@ func (f *findings) fileset(where string, r *resource) {
 		if len(inc.get("plugin")) == 0 {
 			f.fault("%s: has no Plugin line", where)
 		}
-		if len(inc.subs) != 1 || inc.subs[0].kind != "options" {
+		last := len(inc.subs) - 1
+		if last < 0 || inc.subs[last].kind != "options" {
 			f.fault("%s: has no Options of its own", where)
 			continue
 		}
 		for _, key := range []string{"hardlinks", "xattrsupport", "aclsupport"} {
-			if v := inc.subs[0].one(key); v != "yes" {
+			if v := inc.subs[last].one(key); v != "yes" {
 				f.fault("%s: %s = %q, want yes", where, key, v)
 			}
 		}
-		if inc.subs[0].one("signature") == "" {
+		if inc.subs[last].one("signature") == "" {
 			f.fault("%s: no signature", where)
+		}
+		for _, o := range inc.subs[:last] {
+			f.excludes(where, o)
 		}
 	}
 	if len(r.subs) == 0 {
 		f.fault("%s: has no Include", where)
+	}
+}
+
+// excludes judges Options that leave something out: they fit names of the catalogue.
+func (f *findings) excludes(where string, o *resource) {
+	f.judged["Options that exclude"]++
+	if o.kind != "options" || o.one("exclude") != "yes" {
+		f.fault("%s: has Options before the last that exclude nothing", where)
+	}
+	wild := slices.Concat(o.get("wild"), o.get("wilddir"), o.get("wildfile"))
+	if len(wild) == 0 {
+		f.fault("%s: has Options that exclude everything", where)
+	}
+	for _, w := range wild {
+		if !strings.HasPrefix(w, "/mnt/bareos/*") {
+			f.fault("%s: %q is no name of the catalogue", where, w)
+		}
 	}
 }
 
@@ -271,7 +293,7 @@ func TestExamples(t *testing.T) {
 	// A check that finds nothing to judge is none.
 	for what, least := range map[string]int{
 		"Plugin": 4, "FdPluginOptions": 5, "pluginoptions": 2, "option file": 2, "option file named": 4,
-		"fileset": 4, "Backup": 6, "Restore": 3, "client": 1, "filedaemon": 1, "console command": 6,
+		"fileset": 5, "Options that exclude": 1, "Backup": 6, "Restore": 3, "client": 1, "filedaemon": 1, "console command": 6,
 	} {
 		if total[what] < least {
 			t.Errorf("%d times judged: %s, want at least %d", total[what], what, least)
@@ -285,6 +307,7 @@ func controls(t *testing.T) {
 	t.Helper()
 	const (
 		fileset  = "bareos-dir.d/fileset/vz7ct.conf"
+		choose   = "bareos-dir.d/fileset/vz7ct-choose.conf"
 		node     = "bareos-dir.d/job/vz7ct-node1.conf"
 		whole    = "bareos-dir.d/job/vz7ct-restore-ct.conf"
 		fd       = "bareos-fd.d/client/myself.conf"
@@ -302,6 +325,11 @@ func controls(t *testing.T) {
 		{"bareos", fileset, "vz7ct:blocker=tmp/backup_blocker", "vz7ct:lockfile=tmp/x", "no absolute path"},
 		{"bareos", fileset, "vz7ct:blocker", "blocker", "does not begin with vz7ct:"},
 		{"bareos", fileset, "vz7ct:blocker", "python3:module_name=x:blocker", "does not begin with vz7ct:"},
+		{"bareos", choose, "WildDir = \"/mnt/bareos/*/var/cache", "WildDir = \"/var/cache", "is no name of the catalogue"},
+		{"bareos", choose, "      Exclude = yes\n", "", "exclude nothing"},
+		{"bareos", choose, "Wild", "# Wild", "exclude everything"},
+		{"bareos", choose, "HardLinks = yes", "", `hardlinks = ""`},
+		{"bareos", choose, "disks=!/scratch", "disks=scratch", "neither root, a mount point"},
 		{"bareos", fileset, `Name = "vz7ct"`, `Name = "other"`, `there is no FileSet "vz7ct"`},
 		{"bareos", node, "name=shop:", "", "names no container"},
 		{"bareos", node, "4b16639b-dbb9", "4b16639b-dbb", "is neither a UUID nor a number"},

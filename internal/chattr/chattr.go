@@ -27,12 +27,12 @@ type Attributes struct {
 const (
 	Immutable = 0x10
 	Append    = 0x20
+	NoDump    = 0x40
 
 	secureRemoval  = 0x1
 	undelete       = 0x2
 	compress       = 0x4
 	synchronous    = 0x8
-	noDump         = 0x40
 	noAtime        = 0x80
 	journalData    = 0x4000
 	noTail         = 0x8000
@@ -47,19 +47,19 @@ const Locks = Immutable | Append
 // Settable are the flags that are carried: all that a user of ext4 can set (fs/ext4/ext4.h,
 // EXT4_FL_USER_MODIFIABLE), less those that say how the file system keeps the file: extents,
 // dax, and casefold, which only an empty directory of a file system made for it takes.
-const Settable = secureRemoval | undelete | compress | synchronous | Locks | noDump | noAtime |
+const Settable = secureRemoval | undelete | compress | synchronous | Locks | NoDump | noAtime |
 	journalData | noTail | dirSync | topDir | projectInherit
 
 // inherited are those that a new file gets from its directory (EXT4_FL_INHERITED) and that
 // Forget takes away. Project and compression are the place's, not the file's.
-const inherited = secureRemoval | undelete | synchronous | noDump | noAtime | journalData | noTail | dirSync
+const inherited = secureRemoval | undelete | synchronous | NoDump | noAtime | journalData | noTail | dirSync
 
 // names are the words for people, with chattr's letters.
 var names = []struct {
 	bit  uint32
 	name string
 }{
-	{Immutable, "immutable (i)"}, {Append, "append only (a)"}, {noDump, "no dump (d)"}, {noAtime, "no atime (A)"},
+	{Immutable, "immutable (i)"}, {Append, "append only (a)"}, {NoDump, "no dump (d)"}, {noAtime, "no atime (A)"},
 	{synchronous, "synchronous (S)"}, {dirSync, "synchronous directory (D)"}, {compress, "compressed (c)"},
 	{secureRemoval, "secure deletion (s)"}, {undelete, "undeletable (u)"}, {journalData, "journalled data (j)"},
 	{noTail, "no tail merging (t)"}, {topDir, "top of hierarchies (T)"}, {projectInherit, "project is inherited (P)"},

@@ -80,7 +80,7 @@ func TestSetAndRead(t *testing.T) {
 // A project too, where the file system has them, also on what is immutable then.
 func TestProjects(t *testing.T) {
 	root := loopfs.Projects(t)
-	for n, want := range []Attributes{{Project: 7}, {Project: 1<<32 - 2}, {noDump | Immutable, 77}, {projectInherit | Append, 78}} {
+	for n, want := range []Attributes{{Project: 7}, {Project: 1<<32 - 2}, {NoDump | Immutable, 77}, {projectInherit | Append, 78}} {
 		f := create(t, filepath.Join(root, strconv.Itoa(n)), true)
 		if err := Set(int(f.Fd()), want, 0); err != nil {
 			t.Errorf("Set(%+v) = %v", want, err)
@@ -94,7 +94,7 @@ func TestProjects(t *testing.T) {
 // What debugfs has written is what we read: ours and e2fsprogs' ideas are the same.
 func TestReadAsSaved(t *testing.T) {
 	root := loopfs.Saved(t, "mkdir d", "set_inode_field d flags 0x20080050", "set_inode_field d projid 123456", "write /dev/null f", "set_inode_field f flags 0x80020")
-	for name, want := range map[string]Attributes{"d": {projectInherit | noDump | Immutable, 123456}, "f": {Flags: Append}, ".": {}} {
+	for name, want := range map[string]Attributes{"d": {projectInherit | NoDump | Immutable, 123456}, "f": {Flags: Append}, ".": {}} {
 		f, err := os.Open(filepath.Join(root, name))
 		must(t, err)
 		if got, err := Read(int(f.Fd())); got != want || err != nil {
@@ -108,16 +108,16 @@ func TestReadAsSaved(t *testing.T) {
 func TestWhatIsRefusedIsNamed(t *testing.T) {
 	root := loopfs.Ext4(t)
 	f := create(t, filepath.Join(root, "f"), false)
-	err := Set(int(f.Fd()), Attributes{noDump | dirSync | Append, 7}, 0) // directories alone are synchronous so
-	if got, _ := Read(int(f.Fd())); got != (Attributes{noDump | Append, 0}) {
+	err := Set(int(f.Fd()), Attributes{NoDump | dirSync | Append, 7}, 0) // directories alone are synchronous so
+	if got, _ := Read(int(f.Fd())); got != (Attributes{NoDump | Append, 0}) {
 		t.Errorf("Read = %+v, want no dump and append only", got)
 	}
 	if err == nil || !strings.Contains(err.Error(), "project 7: ") {
 		t.Errorf("Set = %v, want it to name the project", err)
 	}
 	g := create(t, filepath.Join(root, "g"), false)
-	err = Set(int(g.Fd()), Attributes{Flags: noDump | Immutable}, Locks)
-	if got, _ := Read(int(g.Fd())); got.Flags != noDump || !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "immutable (i)") {
+	err = Set(int(g.Fd()), Attributes{Flags: NoDump | Immutable}, Locks)
+	if got, _ := Read(int(g.Fd())); got.Flags != NoDump || !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "immutable (i)") {
 		t.Errorf("Set held = %v, then %+v", err, got)
 	}
 	null, err := os.Open("/dev/null")
@@ -126,7 +126,7 @@ func TestWhatIsRefusedIsNamed(t *testing.T) {
 	if got, err := Read(int(null.Fd())); got != (Attributes{}) || err != nil {
 		t.Errorf("Read(/dev/null) = %+v, %v", got, err)
 	}
-	if err := Set(int(null.Fd()), Attributes{noDump, 7}, 0); err == nil || !strings.Contains(err.Error(), "no dump (d)") || !strings.Contains(err.Error(), "project 7") {
+	if err := Set(int(null.Fd()), Attributes{NoDump, 7}, 0); err == nil || !strings.Contains(err.Error(), "no dump (d)") || !strings.Contains(err.Error(), "project 7") {
 		t.Errorf("Set(/dev/null) = %v", err)
 	}
 }
@@ -136,9 +136,9 @@ func TestWhatIsRefusedIsNamed(t *testing.T) {
 func TestForget(t *testing.T) {
 	root := loopfs.Ext4(t)
 	d := create(t, filepath.Join(root, "d"), true)
-	must(t, put(int(d.Fd()), noDump|noAtime|synchronous))
+	must(t, put(int(d.Fd()), NoDump|noAtime|synchronous))
 	f := create(t, filepath.Join(root, "d/f"), false)
-	if got, _ := Read(int(f.Fd())); got.Flags&(noDump|noAtime) != noDump|noAtime {
+	if got, _ := Read(int(f.Fd())); got.Flags&(NoDump|noAtime) != NoDump|noAtime {
 		t.Skipf("this kernel hands down %#x", got.Flags)
 	}
 	must(t, Set(int(f.Fd()), Attributes{Flags: Append}, 0))
@@ -167,7 +167,7 @@ func TestNameCannotBeTaken(t *testing.T) {
 func TestEncode(t *testing.T) {
 	for want, a := range map[string]Attributes{
 		"": {}, "flags=0x10": {Flags: Immutable}, "flags=0x30": {Flags: Locks | 0x80000}, "project=4294967295": {Project: 1<<32 - 1},
-		"flags=0x20000040 project=7": {projectInherit | noDump, 7},
+		"flags=0x20000040 project=7": {projectInherit | NoDump, 7},
 	} {
 		if got := a.Encode(); string(got) != want || (want == "") != (got == nil) {
 			t.Errorf("Encode(%+v) = %q, want %q", a, got, want)

@@ -64,6 +64,75 @@ func (e *Entry) Inode() (chattr.Attributes, error) {
 	return chattr.Read(fd)
 }
 
+// NoDump reports whether the entry has the flag of chattr +d. The kernel tells it without
+// an open file since Linux 4.11 (statx), where the file system takes part.
+func (e *Entry) NoDump() (bool, error) {
+	kind := e.Stat.Mode & unix.S_IFMT
+	if e.inode != nil || kind != unix.S_IFREG && kind != unix.S_IFDIR {
+		return e.inode != nil && e.inode.Flags&chattr.NoDump != 0, nil
+	}
+	at, name, flags := e.dir, e.name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT
+	if e.self >= 0 {
+		at, name, flags = e.self, "", unix.AT_EMPTY_PATH
+	}
+	var x unix.Statx_t
+	err := retry(func() error { return unix.Statx(at, name, flags, 0, &x) })
+	if err == nil && x.Attributes_mask&unix.STATX_ATTR_NODUMP != 0 {
+		return x.Attributes&unix.STATX_ATTR_NODUMP != 0, nil
+	}
+	a, err := e.Inode()
+	return a.Flags&chattr.NoDump != 0, err
+}
+
+// ErrKind is the reason for what is no regular file: a link, a directory, a device.
+var ErrKind = errors.New("is no regular file")
+
+// StatIn looks for a regular file in the directory that the entry is. What else is
+// called so is ErrKind.
+func (e *Entry) StatIn(name string) error {
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Fstatat(e.self, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return ErrKind
+	}
+	return nil
+}
+
+// ReadIn reads a regular file in the directory that the entry is, limit bytes of it at
+// most. It is looked at before it is opened, and no link is followed.
+func (e *Entry) ReadIn(name string, limit int) ([]byte, error) {
+	if err := e.StatIn(name); err != nil {
+		return nil, err
+	}
+	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	fd, err := retryInt(func() (int, error) { return unix.Openat(e.self, name, flags, 0) })
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, ErrKind
+	}
+	buf := make([]byte, min(int64(limit), st.Size))
+	for n := 0; n < len(buf); {
+		got, err := retryInt(func() (int, error) { return unix.Read(fd, buf[n:]) })
+		if err != nil {
+			return nil, err
+		}
+		if got == 0 {
+			return buf[:n], nil
+		}
+		n += got
+	}
+	return buf, nil
+}
+
 // Xattr is one extended attribute, of any namespace.
 type Xattr struct {
 	Name  string

@@ -63,9 +63,10 @@ var ErrTooLong = errors.New("path too long for the daemon")
 
 // Cursor stands in a tree. It is not safe for concurrent use.
 type Cursor struct {
-	// Skip, if set, is asked about every path but the root before anything is
-	// read of it. What is skipped is not handed out and not entered.
-	Skip func(path string) bool
+	// Skip, if set, is asked about every entry but the root, by its path and what stat
+	// tells, before anything else is read of it. Where stat fails, Stat is zero. What is
+	// skipped is not handed out and not entered, and no error of it is told.
+	Skip func(*Entry) bool
 	// Want, if set, is asked about every entry but the root when it is known what it is,
 	// about a directory when it was opened, before anything is read of it. What is not
 	// wanted is not handed out and not entered.
@@ -103,6 +104,12 @@ func OpenAt(fd int) (*Cursor, error) {
 	c.dev = st.Dev
 	c.stack = []*frame{{fd: fd, stat: st}}
 	return c, nil
+}
+
+// Root returns the directory that the walk begins in, which Next hands out last. It is
+// valid until the first call of Next.
+func (c *Cursor) Root() *Entry {
+	return &Entry{Stat: c.stack[0].stat, dir: -1, self: c.stack[0].fd}
 }
 
 // Close gives up the walk and its descriptors. It may be called at any time, and twice.
@@ -150,12 +157,6 @@ func (c *Cursor) Next() (*Entry, error) {
 		if top.length > 0 {
 			path = string(c.path) + "/" + name
 		}
-		if c.Skip != nil && c.Skip(path) {
-			continue
-		}
-		if len(path) > MaxPath {
-			return nil, &Error{"save", path[:256] + "...", ErrTooLong}
-		}
 		e, err := c.visit(top, name, path)
 		if e != nil || err != nil {
 			return e, err
@@ -169,7 +170,12 @@ func (c *Cursor) Next() (*Entry, error) {
 func (c *Cursor) visit(top *frame, name, path string) (*Entry, error) {
 	e := &Entry{Path: path, Parent: top.stat.Ino, name: name, dir: top.fd, self: -1}
 	err := retry(func() error { return unix.Fstatat(top.fd, name, &e.Stat, unix.AT_SYMLINK_NOFOLLOW) })
-	if err != nil {
+	switch {
+	case c.Skip != nil && c.Skip(e):
+		return nil, nil
+	case len(path) > MaxPath:
+		return nil, &Error{"save", path[:256] + "...", ErrTooLong}
+	case err != nil:
 		return nil, &Error{"stat", path, err}
 	}
 	switch e.Stat.Mode & unix.S_IFMT {

@@ -175,7 +175,7 @@ func TestSkipDoesNotEnter(t *testing.T) {
 	write(t, filepath.Join(dir, "out/secret"), "")
 	write(t, filepath.Join(dir, "in/out"), "")
 	c := start(t, dir)
-	c.Skip = func(p string) bool { return p == "out" }
+	c.Skip = func(e *Entry) bool { return e.Path == "out" }
 	got, _ := paths(t, c)
 	if want := []string{"in/out", "in", ""}; !reflect.DeepEqual(got, want) {
 		t.Errorf("walk = %q, want %q", got, want)

@@ -27,7 +27,7 @@ func TestExcludes(t *testing.T) {
 		}
 	}
 	r := w.backup("fileset")
-	w.says(r, "left out by excluded_backup_paths")
+	w.says(r, "excluded_backup_paths left out")
 	listing, err := w.sys.Listing(r.ID)
 	w.must(err)
 	for name, want := range map[string]bool{"/home/admin": false, "/home/other/c": true, "/srv/links": false, "/etc/hostname": false, "/etc/resolv.conf": true, "/data/": true} {
@@ -73,7 +73,7 @@ func TestOptionFiles(t *testing.T) {
 	}})
 	if rig.IsBareos() {
 		r := w.backup("web")
-		w.says(r, "name=web (defaults_file "+under+")", "min_free=1M (overrides_file "+over+")", "left out by excluded_backup_paths")
+		w.says(r, "name=web (defaults_file "+under+")", "min_free=1M (overrides_file "+over+")", "excluded_backup_paths left out")
 	} else {
 		t.Log("skipped: two option files in one job; on Bacula the scenarios use overrides_file themselves")
 	}

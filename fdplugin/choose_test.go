@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package fdplugin
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/chattr"
+)
+
+// chosen runs a job with the options given on webNode with further files, and returns
+// what of the disks is saved, what the job has left out, and its log.
+func chosen(t *testing.T, options string, files map[string]string) ([]string, *leavings, *jobLog) {
+	t.Helper()
+	return chosenBy(t, options, files, nil)
+}
+
+func chosenBy(t *testing.T, options string, files map[string]string, prepare func(*fakeNode, *Job)) ([]string, *leavings, *jobLog) {
+	t.Helper()
+	n := webNode(t)
+	for name, content := range files {
+		put(t, filepath.Join(n.path("tree-root"), name), content)
+	}
+	j, log := n.job(t, bareos)
+	if prepare != nil {
+		prepare(n, j)
+	}
+	must(t, j.StartBackup(cmd+options))
+	b := j.backup
+	list, err := save(j)
+	must(t, err)
+	if left := n.left(t); len(left) > 0 {
+		t.Errorf("left behind: %q", left)
+	}
+	return treeNames(list), &b.left, log
+}
+
+// judgeNames compares what is saved with what should be.
+func judgeNames(t *testing.T, got []string, want map[string]bool) {
+	t.Helper()
+	for name, yes := range want {
+		if slices.Contains(got, name) != yes {
+			t.Errorf("%s is saved: %v, want %v", name, !yes, yes)
+		}
+	}
+}
+
+// setNoDump sets the flag of chattr +d, where the file system has it.
+func setNoDump(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Open(path)
+	must(t, err)
+	defer f.Close()
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), unix.FS_IOC_SETFLAGS, chattr.NoDump); err != nil {
+		t.Skipf("the file system of %s has no flags: %v", path, err)
+	}
+}
+
+// The order of the table in README.md: what two rules leave out is counted by the first
+// of them, and not by the second.
+func TestWhichReasonCounts(t *testing.T) {
+	const victim = "tmp/v"
+	type rule struct {
+		why     reason
+		options string
+		files   map[string]string
+		prepare func(*fakeNode, *Job)
+	}
+	rules := []rule{
+		{byPaths, ":excluded_backup_paths=/tmp/v", nil, nil},
+		{byPatterns, ":exclude=v", nil, nil},
+		{byStd, ":std_excludes=yes", nil, nil},
+		{byTenant, ":tenant_excludes=yes", map[string]string{".bareosignore": "/tmp/v\n"}, nil},
+		{byCache, ":exclude_caches=yes", map[string]string{"tmp/CACHEDIR.TAG": cacheMark}, nil},
+		{byNoDump, ":honor_nodump=yes", nil, func(n *fakeNode, _ *Job) { setNoDump(t, n.path("tree-root/"+victim)) }},
+		{bySize, ":exclude_larger_than=1M", nil, nil},
+		{byFileSet, "", nil, func(_ *fakeNode, j *Job) {
+			j.Host.(*counter).accepts = func(e *Entry) bool { return !strings.HasSuffix(e.Name, "/"+victim) }
+		}},
+		{notLeft, "", nil, func(n *fakeNode, j *Job) { // the level
+			n.at = nil
+			fullJob(t, n, bareos)
+			j.SetLevel('I')
+			j.Host.(*counter).previous = j.Name
+			j.Host.(*counter).changed = func(e *Entry) bool { return !strings.HasSuffix(e.Name, "/"+victim) }
+		}},
+	}
+	run := func(rules ...rule) ([]string, *leavings, int64) {
+		files, options := map[string]string{victim: strings.Repeat("x", 1<<20+1)}, ""
+		for _, r := range rules {
+			options += r.options
+			for name, content := range r.files {
+				files[name] = content
+			}
+		}
+		var b *backup
+		got, left, _ := chosenBy(t, options, files, func(n *fakeNode, j *Job) {
+			for _, r := range rules {
+				if r.prepare != nil {
+					r.prepare(n, j)
+				}
+			}
+			n.at = func(int) { b = j.backup }
+		})
+		return got, left, b.count.unchanged
+	}
+	counts := func(l *leavings, why reason) int64 {
+		return l.by[why].files + l.by[why].dirs + l.by[why].contents
+	}
+	if got, _, _ := run(); !slices.Contains(got, victim) {
+		t.Fatalf("without any rule %s is not saved: %q", victim, got)
+	}
+	pairs := 0
+	for i, first := range rules {
+		for _, second := range rules[i+1:] {
+			got, left, unchanged := run(second, first)
+			if slices.Contains(got, victim) || counts(left, first.why) != 1 || second.why != notLeft && counts(left, second.why) != 0 || unchanged != 0 {
+				t.Errorf("%q before %q: saved %v, counted %d and %d times, %d unchanged", first.options, second.options,
+					slices.Contains(got, victim), counts(left, first.why), counts(left, second.why), unchanged)
+			}
+			pairs++
+		}
+	}
+	if pairs != 36 {
+		t.Errorf("%d pairs were tried", pairs)
+	}
+}
+
+// What is the file system's own, or hidden in the container, is left out without a word
+// of any option that would leave it out too.
+func TestTheSystemsOwnComesFirst(t *testing.T) {
+	_, left, log := chosenBy(t, ":exclude=lost+found,aquota.*,socket,hidden:disks=root", map[string]string{"lost+found/x": "found"},
+		func(n *fakeNode, _ *Job) { put(t, n.path("tree-root/data/more"), "hidden too") })
+	if line := left.by[byPatterns].line(); line != "" || left.sockets != 1 {
+		t.Errorf("exclude left out %q, and there are %d sockets", line, left.sockets)
+	}
+	if line := left.by[byDisks].line(); !strings.HasPrefix(line, "1 disk: /data (a disk, ") {
+		t.Errorf("disks left out %q", line)
+	}
+	if !strings.Contains(log.all("warning"), "below the mount points of disks, and is hidden by them: /data (such as ") {
+		t.Errorf("the job log:\n%s", log.all())
+	}
+}
+
+func TestExclude(t *testing.T) {
+	files := map[string]string{"srv/a.tmp": "1", "srv/deep/b.tmp": "2", "srv/build/x": "3", "opt/build": "4", "srv/keep": "5", "tmp": "6"}
+	got, left, log := chosen(t, ":exclude='*.tmp',build/:exclude=/tmp", files)
+	judgeNames(t, got, map[string]bool{"srv/a.tmp": false, "srv/deep/b.tmp": false, "srv/deep/": true, "srv/build/": false, "srv/build/x": false,
+		"opt/build": true, "srv/keep": true, "tmp": false})
+	if l := left.by[byPatterns]; l.files != 3 || l.dirs != 1 || l.bytes != 3 {
+		t.Errorf("left out: %+v", l)
+	}
+	if want := "exclude left out 3 files of 3 B and 1 directory with all it holds: /"; !strings.Contains(log.all("info"), want) {
+		t.Errorf("the job log lacks %q:\n%s", want, log.all())
+	}
+	// A directory that is left out takes the disk with it that is mounted below.
+	got, left, _ = chosen(t, ":exclude=data", nil)
+	judgeNames(t, got, map[string]bool{"data/": false, "data/file": false, "etc/hostname": true})
+	if l := left.by[byPatterns]; l.disks != 1 || l.dirs != 0 {
+		t.Errorf("left out: %+v", l)
+	}
+}
+
+// Of a list on the node nothing is told to whoever named it, nor is it read for a restore.
+func TestExcludeFile(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "list")
+	put(t, list, "# what is cheap to get again\n*.iso\n/srv/mirror/\n")
+	got, left, log := chosen(t, ":exclude_file="+list+":exclude=*.log", map[string]string{"a.iso": "1", "b.log": "22", "srv/mirror/x": "3", "c": "4"})
+	judgeNames(t, got, map[string]bool{"a.iso": false, "b.log": false, "srv/mirror/": false, "c": true})
+	if l := left.by[byPatterns]; l.files != 2 || l.dirs != 1 || !strings.Contains(log.all("info"), "exclude and exclude_file left out 2 files of 3 B and 1 directory") {
+		t.Errorf("left out: %+v\n%s", l, log.all())
+	}
+	for name, mode := range map[string]os.FileMode{"secret[\n": 0o600, "fine\n": 0o666} {
+		put(t, list, name)
+		must(t, os.Chmod(list, mode))
+		n := webNode(t)
+		j, log := n.job(t, bareos)
+		if err := j.StartBackup(cmd + ":exclude_file=" + list); err == nil || len(n.calls) > 0 {
+			t.Errorf("%q, mode %o: %v after %q, want it refused before anything is done", name, mode, err, n.calls)
+		}
+		said := log.all("fatal")
+		if !strings.Contains(said, "exclude_file "+list+": ") || strings.Contains(said, "secret") || mode == 0o666 && !strings.Contains(said, "writable by others") {
+			t.Errorf("%q, mode %o: %s", name, mode, said)
+		}
+	}
+	must(t, os.Remove(list))
+	if _, _, err := new(layers).effective("vz7ct:exclude_file="+list, restorePhase); err != nil {
+		t.Errorf("a restore of what was saved with a list that is gone: %v", err)
+	}
+}
+
+func TestStdExcludes(t *testing.T) {
+	got, left, log := chosen(t, ":std_excludes=yes", map[string]string{"tmp/a/b": "1", "var/tmp/c": "2", "run/d": "3", "srv/tmp/e": "4", "var/run/f": "5", "tmpx": "6"})
+	judgeNames(t, got, map[string]bool{"tmp/": true, "tmp/a/": false, "tmp/a/b": false, "var/tmp/": true, "var/tmp/c": false, "run/": true, "run/d": false,
+		"srv/tmp/e": true, "var/run/f": true, "tmpx": true})
+	if left.by[byStd].contents != 3 || !strings.Contains(log.all("info"), "std_excludes=yes left out the content of 3 directories: ") {
+		t.Errorf("left out: %+v\n%s", left.by[byStd], log.all())
+	}
+}
+
+func TestExcludeCaches(t *testing.T) {
+	got, left, log := chosenBy(t, ":exclude_caches=yes", map[string]string{
+		"a/CACHEDIR.TAG": cacheMark + "\n# made by a browser\n", "a/x": "1", "a/deep/y": "2", "a2": "after it",
+		"b/CACHEDIR.TAG": cacheMark[:42], "b/x": "3", "c/CACHEDIR.TAG/x": cacheMark, "d/x": "4", "e/CACHEDIR.TAG": cacheMark,
+	}, func(n *fakeNode, _ *Job) {
+		must(t, os.Symlink("../a/CACHEDIR.TAG", n.path("tree-root/d/CACHEDIR.TAG")))
+		put(t, n.path("tree-data/CACHEDIR.TAG"), cacheMark)
+	})
+	judgeNames(t, got, map[string]bool{"a/": true, "a/CACHEDIR.TAG": true, "a/x": false, "a/deep/": false, "a2": true,
+		"b/x": true, "c/CACHEDIR.TAG/x": true, "d/x": true, "e/CACHEDIR.TAG": true, "e/": true, "data/": true, "data/CACHEDIR.TAG": true, "data/file": false})
+	if left.by[byCache].contents != 2 || !strings.Contains(log.all("info"), "exclude_caches=yes left out the content of 2 directories: /data, /a") {
+		t.Errorf("left out: %+v\n%s", left.by[byCache], log.all())
+	}
+}
+
+func TestExcludeLargerThan(t *testing.T) {
+	got, left, _ := chosen(t, ":exclude_larger_than=1K", map[string]string{"s/exact": strings.Repeat("x", 1024), "s/more": strings.Repeat("x", 1025), "s/small": "x"})
+	judgeNames(t, got, map[string]bool{"s/exact": true, "s/more": false, "s/small": true, "home/holes": false, "s/": true})
+	if l := left.by[bySize]; l.files != 2 || l.bytes != 1025+1<<20 {
+		t.Errorf("left out: %+v", l)
+	}
+}
+
+func TestHonorNoDump(t *testing.T) {
+	files := map[string]string{"n/file": "1", "n/other": "2", "n/dir/below": "3"}
+	flag := func(paths ...string) func(*fakeNode, *Job) {
+		return func(n *fakeNode, _ *Job) {
+			for _, p := range paths {
+				setNoDump(t, n.path(p))
+			}
+		}
+	}
+	got, left, _ := chosenBy(t, ":honor_nodump=yes", files, flag("tree-root/n/file", "tree-root/n/dir", "tree-data"))
+	judgeNames(t, got, map[string]bool{"n/file": false, "n/other": true, "n/dir/": false, "n/dir/below": false, "data/": true, "data/file": false})
+	if l := left.by[byNoDump]; l.files != 1 || l.dirs != 1 || l.contents != 1 {
+		t.Errorf("left out: %+v", l)
+	}
+	got, _, _ = chosenBy(t, "", files, flag("tree-root/n/file"))
+	judgeNames(t, got, map[string]bool{"n/file": true})
+}
+
+// What the FileSet leaves out above a disk's mount point, or as that, takes the disk
+// with it, as it takes all below a directory.
+func TestFileSetAndDisks(t *testing.T) {
+	for _, denied := range []string{"/data", "/data/file", ""} {
+		got, left, _ := chosenBy(t, "", nil, func(_ *fakeNode, j *Job) {
+			j.Host.(*counter).accepts = func(e *Entry) bool { return denied == "" || e.Name != treeRoot+webID+denied }
+		})
+		judgeNames(t, got, map[string]bool{"data/": denied != "/data", "data/file": denied == "", "etc/hostname": true})
+		if l := left.by[byFileSet]; (l.disks == 1) != (denied == "/data") || (l.files == 1) != (denied == "/data/file") {
+			t.Errorf("without %q: %+v", denied, l)
+		}
+	}
+}
+
+// What the container writes decides about the container only.
+func TestConfigurationIsAlwaysSaved(t *testing.T) {
+	n := webNode(t)
+	private := n.path("private/" + webID)
+	for _, name := range []string{"scripts/.nobackup", ".bareosignore", "CACHEDIR.TAG"} {
+		put(t, filepath.Join(private, name), map[string]string{".bareosignore": "*\n", "CACHEDIR.TAG": cacheMark}[name])
+	}
+	j, _ := n.job(t, bareos)
+	must(t, j.StartBackup(cmd+":exclude=*.conf,start,scripts:exclude_caches=yes:tenant_excludes=yes:exclude_larger_than=1:std_excludes=yes:honor_nodump=yes"))
+	list, err := save(j)
+	must(t, err)
+	for _, name := range []string{"ve.conf", "scripts/", "scripts/start", "scripts/.nobackup", ".bareosignore", ".vz7ct/manifest.json"} {
+		if want := privateRoot + webID + "/" + name; !slices.Contains(names(list), want) {
+			t.Errorf("%s is not saved", want)
+		}
+	}
+}
+
+// Names are listed up to twenty for each reason, in words that cannot be anything else.
+func TestLeftOutIsListed(t *testing.T) {
+	files := map[string]string{"x/two\nlines.o": "1"}
+	for n := range 24 {
+		files[fmt.Sprintf("x/%02d.o", n)] = "12"
+	}
+	_, _, log := chosen(t, ":exclude=*.o", files)
+	for _, line := range strings.Split(log.all("info"), "info: ") {
+		if !strings.HasPrefix(line, "exclude left out ") {
+			continue
+		}
+		if strings.Count(line, "/x/") != maxListed || !strings.Contains(line, "25 files of 49 B: /x/") || !strings.HasSuffix(strings.TrimSpace(line), ", and 5 more") || strings.Contains(strings.TrimSpace(line), "\n") {
+			t.Errorf("left out is said as %q", line)
+		}
+		return
+	}
+	t.Errorf("the job log:\n%s", log.all())
+}
+
+// Two jobs have the same digest if the same rules count, wherever they were written.
+func TestSelection(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "list")
+	put(t, list, "*.iso\n")
+	digest := func(options string) string {
+		o, _, err := new(layers).effective("vz7ct:"+options, backupPhase)
+		must(t, err)
+		must(t, o.Choice.readLists())
+		return o.selection()
+	}
+	seen := map[string]string{}
+	for _, options := range []string{"", "exclude=a", "exclude=b", "exclude=a,b", "excluded_backup_paths=a", "exclude_file=" + list, "std_excludes=yes", "exclude_caches=yes",
+		"honor_nodump=yes", "tenant_excludes=yes", "exclude_larger_than=1", "exclude_larger_than=2", "excluded_backup_paths=a:exclude=b", "exclude='a b'", "exclude='a,b'"} {
+		d := digest(options)
+		if other, twice := seen[d]; twice {
+			t.Errorf("%q and %q have the digest %q", options, other, d)
+		}
+		seen[d] = options
+	}
+	if seen[""] != "" || digest("std_excludes=no:max_errors=3:disks=root:min_free=1") != "" {
+		t.Error("options that leave nothing out of a disk have a digest")
+	}
+	if digest("exclude=a,b") != digest("exclude=b:exclude=a") {
+		t.Error("the order matters")
+	}
+	before := digest("exclude_file=" + list)
+	put(t, list, "*.img\n")
+	if before == digest("exclude_file="+list) {
+		t.Error("the content of a list does not matter")
+	}
+	n := webNode(t)
+	j, _ := n.job(t, bareos)
+	must(t, j.StartBackup(cmd+":exclude=a"))
+	all, err := save(j)
+	must(t, err)
+	m, err := decodeObject(all[0].Data)
+	if err != nil || m.Selection != digest("exclude=a") {
+		t.Errorf("the manifest has the digest %q, %v", m.Selection, err)
+	}
+}
