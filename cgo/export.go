@@ -127,6 +127,11 @@ func goOpenFile(h C.uintptr_t, why *C.int) C.int {
 	})
 }
 
+//export goReadFailed
+func goReadFailed(h C.uintptr_t, why C.int) {
+	guard(h, none{}, func(j *fdplugin.Job) none { j.ReadFailed(syscall.Errno(why)); return none{} })
+}
+
 //export goCloseFile
 func goCloseFile(h C.uintptr_t) {
 	closing(h, func(j *fdplugin.Job, _ bool) { j.CloseFile() })

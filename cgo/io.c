@@ -56,7 +56,8 @@ open_backup(struct job * j, struct io * io)
 	j->size = j->entry.st.st_size;
 	j->pos = j->data_end = 0;
 	j->tail_sent = 0;
-	if (!j->pieces)
+	/* What the daemon reads itself, from 22, nobody else sees fail. */
+	if (!j->pieces && !j->entry.watched)
 		io->fd = j->fd;
 }
 
@@ -158,6 +159,25 @@ read_plain(struct job * j, struct io * io)
 	if (n < 0)
 		return (fail(io, errno));
 	io->status = (int32_t)n;
+}
+
+static void
+read_file(struct job * j, struct io * io)
+{
+	sigset_t old, set;
+
+	if (j->pieces && !j->foreign)
+		read_piece(j, io);
+	else
+		read_plain(j, io);
+	if (io->status >= 0 || j->foreign || j->restoring)
+		return;
+	/* As in job_io. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &set, &old);
+	goReadFailed(j->handle, io->error);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 /*
@@ -329,10 +349,8 @@ job_io(struct job * j, struct io * io)
 			fail(io, EINVAL);
 		else if (j->fd < 0)
 			fail(io, EBADF);
-		else if (j->pieces && !j->foreign)
-			read_piece(j, io);
 		else
-			read_plain(j, io);
+			read_file(j, io);
 		break;
 	case IO_WRITE:
 		if (io->count < 0 || (io->buf == NULL && io->count > 0))

@@ -73,6 +73,7 @@ struct entry {
 	enum kind kind;
 	int link_index;
 	int pieces;		/* the content is sent in pieces, holes left out */
+	int watched;		/* Go is to know what of the content cannot be read */
 	struct stat st;
 };
 

@@ -39,6 +39,9 @@ func encodeEntry(e *fdplugin.Entry, out *C.struct_entry) {
 	if e.Holes == fdplugin.Pieces {
 		out.pieces = 1
 	}
+	if e.Watched {
+		out.watched = 1
+	}
 }
 
 // Both are the kernel's struct stat.

@@ -67,6 +67,9 @@ type fakeNode struct {
 	keys []string
 	// free is how many bytes the node has, 0 enough.
 	free uint64
+	// mountAs and unmountAs, if set, mount and unmount snapshots in truth.
+	mountAs   func(descriptor, dir string) error
+	unmountAs func(dir string) error
 	// frozen is the control group that stands still now.
 	frozen string
 }
@@ -200,6 +203,10 @@ func (n *fakeNode) Mount(ctx context.Context, descriptor, uuid, dir string) erro
 		if n.shots[descriptor] != uuid {
 			return errors.New("no such snapshot")
 		}
+		if n.mountAs != nil {
+			n.mounts[dir] = descriptor
+			return n.mountAs(descriptor, dir)
+		}
 		if err := os.Remove(dir); err != nil {
 			return err
 		}
@@ -221,6 +228,9 @@ func (n *fakeNode) unmount(dir string) error {
 		return fmt.Errorf("busy: %q", open)
 	}
 	delete(n.mounts, dir)
+	if n.unmountAs != nil {
+		return n.unmountAs(dir)
+	}
 	return errors.Join(os.Rename(dir, n.trees[descriptor]), os.Mkdir(dir, 0o700))
 }
 

@@ -47,7 +47,7 @@ var calledIn = map[string]string{
 	"goOpenFile": "backup", "goCloseFile": "backup", "goXattrs": "backup", "goEndBackup": "backup",
 	"goObject": "restore", "goStartRestore": "restore", "goCreate": "restore", "goOpenRestored": "restore", "goSetXattr": "restore",
 	"goEndFile": "restore", "goEndRestore": "restore",
-	"goCancel": "cancel", "goSweep": "sweep",
+	"goReadFailed": "unread", "goCancel": "cancel", "goSweep": "sweep",
 }
 
 // A panic in any function that C calls fails the job that it comes up in, with a
@@ -87,6 +87,8 @@ func TestPanicInEveryExport(t *testing.T) {
 			switch calledIn[name] {
 			case "backup":
 				w.backup(name)
+			case "unread":
+				w.unread(name)
 			case "options":
 				if strings.HasPrefix(layout, "bareos") { // the others send none
 					w.backup(name)
@@ -242,11 +244,11 @@ func (w *panicking) none(faults []string) {
 }
 
 // backup plays two backups side by side, one of which panics.
-func (w *panicking) backup(export string) {
+func (w *panicking) backup(export string, options ...string) {
 	w.Helper()
 	w.must(os.RemoveAll(w.store("spoiled")))
 	store := w.store("spoiled")
-	args := []string{"backup", "--fileset", "vz7ct:name=web{}", "--store", store, "--parallel", "2"}
+	args := []string{"backup", "--fileset", "vz7ct:name=web{}" + strings.Join(options, ""), "--store", store, "--parallel", "2"}
 	if strings.HasPrefix(w.layout, "bareos") {
 		args = append(args, "--job-options", "vz7ct:lock_wait=10m")
 	}
@@ -258,6 +260,21 @@ func (w *panicking) backup(export string) {
 		if got, want := w.list(store+"/"+job), w.whole[w.layout[:6]+job]; got != want || want == "" {
 			w.Errorf("%s, %s: the other job has saved\n%s\nwant\n%s", w.layout, export, got, want)
 		}
+	}
+}
+
+// unread plays two backups side by side, one of which panics when it is told of a file
+// that cannot be read.
+func (w *panicking) unread(export string) {
+	w.Helper()
+	w.run("prlctl", "mount", "web1")
+	if out, err := w.node.Lab("spoil", w.node.Dir, "/vz/root/"+webUUID+"/etc/hostname", "0", "4096"); err != nil {
+		w.Fatalf("spoil: %v: %s", err, out)
+	}
+	w.run("prlctl", "umount", "web1")
+	w.backup(export, ":max_errors=9")
+	if out, err := w.node.Lab("heal", w.node.Dir); err != nil {
+		w.Fatalf("heal: %v: %s", err, out)
 	}
 }
 

@@ -11,12 +11,10 @@ import (
 	"testing"
 )
 
-// A file with holes is sent in pieces, its last byte too if it ends in a hole. One that is
-// cut while it is read ends where it was cut: what is missing must not come back as a hole,
-// without a word, but as a file that is too short.
-func TestPieces(t *testing.T) {
+// pieces builds the program.
+func pieces(t *testing.T, dir string) string {
+	t.Helper()
 	headers(t)
-	dir := t.TempDir()
 	program := filepath.Join(dir, "pieces")
 	cmd := exec.Command(compiler(), "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-I"+source, "-I"+made, "-o", program, "pieces/pieces.c", source+"/io.c", "-lpthread")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -25,6 +23,47 @@ func TestPieces(t *testing.T) {
 		}
 		t.Fatalf("build: %v\n%s", err, out)
 	}
+	return program
+}
+
+// Go is told of a read that fails, and why. A file that is watched is not handed to the
+// daemon: what it reads itself nobody else sees fail.
+func TestFailedReadIsTold(t *testing.T) {
+	dir := t.TempDir()
+	program := pieces(t, dir)
+	path := filepath.Join(dir, "f")
+	if err := os.WriteFile(path, make([]byte, 8192), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		mode string
+		flag int
+		want string
+	}{
+		{"", os.O_RDONLY, "0+8192 end"}, {"", os.O_WRONLY, "error told 9"}, // EBADF: it is open to be written to
+		{"plain", os.O_RDONLY, "handed 0+8192 end"}, {"plain", os.O_WRONLY, "handed error told 9"},
+		{"watched", os.O_RDONLY, "0+8192 end"}, {"watched", os.O_WRONLY, "error told 9"},
+	} {
+		f, err := os.OpenFile(path, tt.flag, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(program, strings.Fields("3 8192 -1 "+tt.mode)...)
+		cmd.ExtraFiles = []*os.File{f}
+		out, err := cmd.CombinedOutput()
+		f.Close()
+		if got := strings.Join(strings.Fields(string(out)), " "); got != tt.want || err != nil {
+			t.Errorf("%q, opened with %d: %q, %v, want %q", tt.mode, tt.flag, got, err, tt.want)
+		}
+	}
+}
+
+// A file with holes is sent in pieces, its last byte too if it ends in a hole. One that is
+// cut while it is read ends where it was cut: what is missing must not come back as a hole,
+// without a word, but as a file that is too short.
+func TestPieces(t *testing.T) {
+	dir := t.TempDir()
+	program := pieces(t, dir)
 	const size = 1 << 20
 	for _, tt := range []struct {
 		name string

@@ -127,6 +127,7 @@ goNext(uintptr_t h, unsigned int flags, struct entry * out)
 		out->data = malloc((size_t)out->data_len + 1);
 	}
 	out->pieces = script_byte() & 1;
+	out->watched = script_byte() & 1;
 	out->st.st_size = script_odd(1000);
 	out->st.st_mode = (mode_t)script_int();
 	return (0);
@@ -142,6 +143,15 @@ goDone(uintptr_t h)
 }
 
 int
+goKeeps(uintptr_t h, char * name)
+{
+
+	(void)h;
+	look(name);
+	return (script_byte() & 1);
+}
+
+int
 goOpenFile(uintptr_t h, int * why)
 {
 
@@ -150,6 +160,14 @@ goOpenFile(uintptr_t h, int * why)
 		return (-1);
 	}
 	return (open_fd());
+}
+
+void
+goReadFailed(uintptr_t h, int why)
+{
+
+	if (h == 0 || why <= 0)
+		abort();
 }
 
 void

@@ -7,12 +7,14 @@
 #include "job.h"
 
 /*
- * pieces FD SIZE CUT: read the file that is open as descriptor FD as one with
- * holes and of SIZE bytes, cut it to CUT bytes after the first piece unless that is
- * negative, and print offset and length of each piece, then "end" or "error".
+ * pieces FD SIZE CUT [plain|watched]: read the file that is open as descriptor FD
+ * as one with holes, or not, and of SIZE bytes, cut it to CUT bytes after the first
+ * piece unless that is negative, and print offset and length of each piece, then
+ * "end" or "error".  Print first if the daemon is to read it itself, and last of
+ * which error Go was told.
  */
 
-static int fd;
+static int fd, told;
 
 int
 goOpenFile(uintptr_t h, int * why)
@@ -28,6 +30,14 @@ goCloseFile(uintptr_t h)
 {
 
 	(void)h;
+}
+
+void
+goReadFailed(uintptr_t h, int why)
+{
+
+	(void)h;
+	told = why;
 }
 
 int
@@ -47,14 +57,17 @@ main(int argc, char ** argv)
 	struct io io = { .name = name, .func = IO_OPEN };
 	long long size, cut;
 
-	if (argc != 4 || sscanf(argv[1], "%d", &fd) != 1 ||
+	if (argc < 4 || argc > 5 || sscanf(argv[1], "%d", &fd) != 1 ||
 	    sscanf(argv[2], "%lld", &size) != 1 ||
 	    sscanf(argv[3], "%lld", &cut) != 1)
 		return (2);
 	j.entry.name = name;
-	j.entry.pieces = 1;
+	j.entry.pieces = argc == 4;
+	j.entry.watched = argc == 5 && strcmp(argv[4], "watched") == 0;
 	j.entry.st.st_size = size;
 	job_io(&j, &io);
+	if (io.fd >= 0)
+		puts("handed");
 	io.func = IO_READ;
 	io.buf = buf;
 	io.count = sizeof(buf);
@@ -65,5 +78,7 @@ main(int argc, char ** argv)
 		cut = -1;
 	}
 	puts(io.status == 0 ? "end" : "error");
+	if (told)
+		printf("told %d\n", told);
 	return (0);
 }
