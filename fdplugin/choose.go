@@ -174,6 +174,9 @@ func (b *backup) withoutDisk(v *volume) reason {
 	if b.excluded(v.catalogue) {
 		return byPaths
 	}
+	if v.conf.Mount == "" {
+		return notLeft // it has a name of ours, and is nowhere in the container
+	}
 	for p := v.catalogue; p != "."; p = path.Dir(p) {
 		above, _ := cutPath(p)
 		switch {

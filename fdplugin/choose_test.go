@@ -144,6 +144,9 @@ func TestTheSystemsOwnComesFirst(t *testing.T) {
 	if line := left.by[byDisks].line(); !strings.HasPrefix(line, "1 disk: /data (a disk, ") {
 		t.Errorf("disks left out %q", line)
 	}
+	if !strings.Contains(log.all("warning"), "put into lost+found of disk / (such as x)") {
+		t.Errorf("the job log does not tell of lost+found:\n%s", log.all("warning"))
+	}
 	if !strings.Contains(log.all("warning"), "below the mount points of disks, and is hidden by them: /data (such as ") {
 		t.Errorf("the job log:\n%s", log.all())
 	}
@@ -202,6 +205,35 @@ func TestStdExcludes(t *testing.T) {
 		"srv/tmp/e": true, "var/run/f": true, "tmpx": true})
 	if left.by[byStd].contents != 3 || !strings.Contains(log.all("info"), "std_excludes=yes left out the content of 3 directories: ") {
 		t.Errorf("left out: %+v\n%s", left.by[byStd], log.all())
+	}
+}
+
+// A disk that is mounted at one of these directories is saved without what it holds, one
+// that is mounted below is not saved.
+func TestStdExcludesAndDisks(t *testing.T) {
+	for mount, want := range map[string]bool{"/var/tmp": true, "/tmp/scratch": false, "/srv/tmp": true} {
+		got, left, _ := chosenBy(t, ":std_excludes=yes", nil, func(n *fakeNode, _ *Job) {
+			put(t, n.path("private/"+webID+"/ve.conf"), `DISK="uuid={`+dataID+`},image=data.hdd,mnt=`+mount+`"`)
+			n.place.Config = readConfig(t, n)
+		})
+		at := mount[1:]
+		judgeNames(t, got, map[string]bool{at + "/": want, at + "/file": mount == "/srv/tmp", "etc/hostname": true})
+		if l := left.by[byStd]; (l.disks == 1) == want {
+			t.Errorf("disk at %s: %+v", mount, l)
+		}
+	}
+}
+
+// A disk without a mount point has a name that no pattern means.
+func TestExcludeAndDiskWithoutMountPoint(t *testing.T) {
+	got, left, _ := chosenBy(t, ":exclude=.*,/file", map[string]string{".hidden": "1"}, func(n *fakeNode, _ *Job) {
+		put(t, n.path("private/"+webID+"/ve.conf"), `DISK="uuid={`+dataID+`},image=data.hdd"`)
+		n.place.Config = readConfig(t, n)
+	})
+	at := ownFolder + "-disk-" + dataID
+	judgeNames(t, got, map[string]bool{at + "/": true, at + "/file": true, ".hidden": false})
+	if l := left.by[byPatterns]; l.disks != 0 || l.files != 1 {
+		t.Errorf("left out: %+v", l)
 	}
 }
 

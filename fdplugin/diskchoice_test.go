@@ -44,7 +44,7 @@ func TestDisksThatAreSaved(t *testing.T) {
 		if tt.root && slices.Contains(names, "data/") == false {
 			t.Errorf("disks=%s: /data is not saved", tt.disks)
 		}
-		if said := strings.Contains(log.all("warning"), "leaves out the root disk: restore=ct cannot"); said == tt.root {
+		if said := strings.Contains(log.all("warning"), "disks= leaves out the root disk: restore=ct cannot"); said == tt.root {
 			t.Errorf("disks=%s: said that the root disk is left out: %v", tt.disks, said)
 		}
 		if tt.root && tt.data == strings.Contains(log.all("info"), "disks left out 1 disk: /data (a disk, ") {
@@ -71,5 +71,18 @@ func TestRestoreWithoutTheRootDisk(t *testing.T) {
 	}
 	if left := on.left(t); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// A job that has waited looks at the disks again, and counts them once.
+func TestDisksAreCountedOnce(t *testing.T) {
+	n := webNode(t)
+	j, _ := n.job(t, bareos)
+	b := &backup{job: j, place: n.place, opts: Options{Choice: Choice{Disks: DiskChoice{Names: []string{"root"}}}}}
+	for range 2 {
+		must(t, b.readDisks())
+	}
+	if l := b.left.by[byDisks]; l.disks != 1 || len(l.names) != 1 || len(b.volumes) != 1 || len(b.leftDisks) != 1 {
+		t.Errorf("left out: %+v, saved %d", l, len(b.volumes))
 	}
 }

@@ -58,7 +58,8 @@ func (b *backup) readDisks() error {
 	if err := b.opts.Choice.Disks.check(conf); err != nil {
 		return fmt.Errorf("container %s: %w", b.container.Title(), err)
 	}
-	b.volumes, b.leftDisks = nil, nil
+	// A second time, what the first has counted is no more.
+	b.volumes, b.leftDisks, b.left.by = nil, nil, [reasons]tally{}
 	taken := map[string]string{}
 	for _, c := range conf {
 		if c.External != "" {
@@ -80,7 +81,7 @@ func (b *backup) readDisks() error {
 			b.leaveDisk(why, v)
 			b.leftDisks = append(b.leftDisks, v)
 			if v.catalogue == "" {
-				b.job.Log.Warnf("disks leaves out the root disk: restore=ct cannot make the container from this backup, restore=file and restore=dir can restore what is in it")
+				b.job.Log.Warnf("disks= leaves out the root disk: restore=ct cannot make the container from this backup, restore=file and restore=dir can restore what is in it")
 			}
 			continue
 		}
@@ -212,6 +213,19 @@ func (b *backup) hiddenBelowMounts() {
 	}
 	if len(b.left.hidden) > 0 {
 		b.job.Log.Warnf("not saved: what lies below the mount points of disks, and is hidden by them: %s", strings.Join(b.left.hidden, ", "))
+	}
+}
+
+// foundByCheck warns of what a check of the file system has put into lost+found: it is
+// somebody's, but nobody knows whose, and it is not saved.
+func (b *backup) foundByCheck(v *volume) {
+	dir, err := openInRoot(v.dir, "lost+found")
+	if err != nil {
+		return
+	}
+	defer dir.Close()
+	if names, err := dir.Readdirnames(1); err == nil && len(names) > 0 {
+		b.job.Log.Warnf("not saved: what a check of the file system has put into lost+found of disk %s (such as %s): move to elsewhere in the container what is wanted of it", text.Name(v.mountName()), short(names[0]))
 	}
 }
 

@@ -148,6 +148,9 @@ type Job struct {
 	objects map[string]*manifest
 	// unread is what a backup could not read.
 	unread unread
+	// named is how many files with which something went wrong are named, if that is more
+	// than maxWarnings.
+	named int64
 	// stayed are containers of which something stays although their restore has failed.
 	stayed map[string]bool
 
@@ -226,10 +229,10 @@ const maxWarnings = 1000
 // warnFile warns of the n-th file with which something went wrong.
 func (j *Job) warnFile(n int64, format string, args ...any) {
 	switch {
-	case n <= maxWarnings:
+	case n <= max(maxWarnings, j.named):
 		j.Log.Warnf(format, args...)
-	case n == maxWarnings+1:
-		j.Log.Warnf("more than %s files: further ones are counted, and not named", text.Count(maxWarnings))
+	case n == max(maxWarnings, j.named)+1:
+		j.Log.Warnf("more than %s files: further ones are counted, and not named", text.Count(n-1))
 	}
 }
 
@@ -258,7 +261,10 @@ func (j *Job) start(cmd string, estimate bool) error {
 		return j.fatal(err)
 	}
 	j.announce(line)
-	j.toolWait = opts.ToolWait
+	j.toolWait, j.named = opts.ToolWait, 0
+	if opts.MaxErrors != nil {
+		j.named = *opts.MaxErrors // up to them the job goes on
+	}
 	b := &backup{job: j, opts: opts, estimate: estimate}
 	j.backup = b
 	if err := b.begin(); err != nil {

@@ -4,9 +4,11 @@ package fdplugin
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/bareos-contrib/vz7ct/internal/text"
 	"github.com/bareos-contrib/vz7ct/prlctl"
 )
 
@@ -69,13 +71,19 @@ func TestNewUUID(t *testing.T) {
 	}
 }
 
-// Files that cannot be saved are named up to a number: a tenant makes any number.
+// Files that cannot be saved are named up to a number: a tenant makes any number. With
+// max_errors they are named up to that.
 func TestWarningsAreBounded(t *testing.T) {
-	j, log := emptyNode(t).job(t, bareos)
-	for n := range int64(maxWarnings + 500) {
-		j.warnFile(n+1, "not saved: %d", n)
-	}
-	if got := strings.Count(log.all(), "not saved: "); got != maxWarnings || !strings.Contains(log.all(), "more than 1,000 files: further ones are counted") || len(log.lines) != maxWarnings+1 {
-		t.Errorf("%d files named in %d lines", got, len(log.lines))
+	for _, limit := range []int64{0, 5, maxWarnings + 10} {
+		j, log := emptyNode(t).job(t, bareos)
+		j.named = limit
+		for n := range int64(maxWarnings + 500) {
+			j.warnFile(n+1, "not saved: %d", n)
+		}
+		want := int(max(limit, maxWarnings))
+		end := fmt.Sprintf("more than %s files: further ones are counted", text.Count(int64(want)))
+		if got := strings.Count(log.all(), "not saved: "); got != want || !strings.Contains(log.all(), end) || len(log.lines) != want+1 {
+			t.Errorf("max_errors=%d: %d files named in %d lines, want %d", limit, got, len(log.lines), want)
+		}
 	}
 }

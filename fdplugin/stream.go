@@ -211,6 +211,7 @@ func (b *backup) addVolume(v *volume, name string, dev uint64) error {
 	if err := v.isRoot(&c.Root().Stat); err != nil {
 		return errors.Join(v.mounted(), fmt.Errorf("snapshot of disk %s at %s: %w", v.mountName(), v.dir, err))
 	}
+	b.foundByCheck(v)
 	choose := b.newChooser(v, name, dev)
 	c.Skip, c.Want = choose.skip, choose.want
 	v.groups = newGroups(b.job.Node.State)
