@@ -131,9 +131,11 @@ ask(union question * q, const struct entry * e)
 	if (is15()) {
 		q->sp15.pkt_size = q->sp15.pkt_end = sizeof(q->sp15);
 		FILL(&q->sp15, e);
+		q->sp15.link = e->link;
 	} else {
 		q->sp9.pkt_size = q->sp9.pkt_end = sizeof(q->sp9);
 		FILL(&q->sp9, e);
+		q->sp9.link = e->link;
 	}
 }
 

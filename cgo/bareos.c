@@ -114,7 +114,7 @@ ask(union question * q, const struct entry * e)
 	q->sp.pkt_size = sizeof(q->sp);
 	q->sp.pkt_end = sizeof(q->sp);
 	q->sp.fname = e->name;
-	q->sp.link = e->kind == KIND_DIRECTORY ? e->name : e->link;
+	q->sp.link = e->link;
 	q->sp.type = types[e->kind];
 	q->sp.statp = e->st;
 }

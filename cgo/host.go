@@ -39,6 +39,16 @@ func (h host) Accepts(e *fdplugin.Entry) bool {
 func (h host) Changed(e *fdplugin.Entry) (bool, error) {
 	var asked C.struct_entry
 	encodeHead(e, &asked)
+	// With Strip Path in the FileSet an accurate job cuts the head off both names where
+	// they are, and reads both whatever the file is (StripPath in Bareos'
+	// filed/backup.cc 17 to 26, strip_path in Bacula's filed/backup.c): there must be a
+	// link, in memory of its own. A directory's is its name.
+	switch {
+	case e.Kind == fdplugin.Directory:
+		asked.link = C.CString(e.Name)
+	case asked.link == nil:
+		asked.link = C.CString("")
+	}
 	switch C.job_ask(h.job, &asked, 1) {
 	case 1:
 		return true, nil

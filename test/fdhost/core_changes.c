@@ -29,6 +29,33 @@ accurate_changed(struct job * j, const char * name, const struct stat * st,
 	return (differs(&e->st, st));
 }
 
+/*
+ * With Strip Path an accurate job cuts both names in place, and puts them back (strip
+ * here: the first byte).  It asks for a second name whatever the file is.
+ */
+static void
+strip(struct job * j, const struct pkt * p)
+{
+	static const char * const names[] = { "fname", "link" };
+	char * name, first;
+	size_t i;
+
+	if ((pkt_geti(p, "type") == FT_LNK) ||
+	    (pkt_getp(p, "link") == pkt_getp(p, "fname")))
+		return;
+	for (i = 0; i < 2; i++) {
+		if ((name = pkt_getp(p, names[i])) == NULL) {
+			violate(j->number, "core-argument",
+			    "checkChanges without %s, which Strip Path cuts",
+			    names[i]);
+			return;
+		}
+		first = name[0];
+		name[0] = '\0';
+		name[0] = first;
+	}
+}
+
 /**
  * core_check_changes(ctx, sp):
  * Say whether the file of a save packet changed.
@@ -64,6 +91,7 @@ core_check_changes(void * ctx, void * sp)
 		since = pkt_geti(&p, "save_time");
 
 	if (j->a->accurate && (j->level != 'F')) {
+		strip(j, &p);
 		/* A directory is looked up by link, which ends in '/'. */
 		name = mem_string(pkt_getp(&p,
 		    S_ISDIR(st.st_mode) ? "link" : "fname"));

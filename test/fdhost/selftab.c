@@ -69,6 +69,7 @@ const struct fault_case fault_cases[] = {
 	{ "core-thread", "core-thread", PLAY_BACKUP, ALL, true },
 	{ "get-null", "core-argument", PLAY_BACKUP, ALL, false },
 	{ "set-value", "core-argument", PLAY_BACKUP, ALL, false },
+	{ "asked-link", "core-argument", PLAY_ACCURATE, ALL, false },
 	{ "checkfile", "checkfile", PLAY_FOREIGN, ALL, false },
 
 	/* Entries. */

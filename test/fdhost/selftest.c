@@ -153,6 +153,10 @@ play(const struct fault_case * f, const char * L, const char * store)
 		return (self_run(f->fault, "--layout", L, "--plugin", self_bad,
 		    "backup", "--fileset", "bad:x", "--store", two,
 		    "--previous", store, NULL));
+	case PLAY_ACCURATE:
+		return (self_run(f->fault, "--layout", L, "--plugin", self_bad,
+		    "backup", "--fileset", "bad:x", "--store", two, "--level",
+		    "I", "--accurate", "--previous", store, NULL));
 	case PLAY_ENCRYPT:
 		return (self_run(f->fault, "--layout", L, "--plugin", self_bad,
 		    "backup", "--fileset", "bad:offsets", "--store", two,

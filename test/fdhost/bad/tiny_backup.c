@@ -168,6 +168,8 @@ next_file(struct tiny * t, int i)
 			break;
 		memset(&u, 0, sizeof(u));
 		set_names(t, &files[i]);
+		if (t->link == NULL && !fault("asked-link"))
+			t->link = strdup("");
 		fill_packet(t, &u, &files[i]);
 		if (core_changed(t, &u) == RC_OK)
 			break;
