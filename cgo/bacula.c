@@ -12,8 +12,8 @@ enum {
 	EVENT_BACKUP_COMMAND = 9, EVENT_ESTIMATE_COMMAND = 11, EVENT_LEVEL = 12,
 	EVENT_CANCEL = 14, EVENT_RESTORE_OBJECT = 18
 };
-enum { VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_ACCURATE = 9,
-	VALUE_PREVIOUS = 20, VALUE_FILE_INDEX = 23 };
+enum { VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_SINCE = 8,
+	VALUE_ACCURATE = 9, VALUE_PREVIOUS = 20, VALUE_FILE_INDEX = 23 };
 enum {
 	FT_LNKSAVED = 1, FT_REGE = 2, FT_REG = 3, FT_LNK = 4, FT_DIREND = 5,
 	FT_SPEC = 6, FT_RAW = 16, FT_FIFO = 17, FT_RESTORE_FIRST = 25
@@ -182,9 +182,18 @@ previous(struct job * j)
 	return (name);
 }
 
+static int
+since(struct job * j)
+{
+	int when = 0;
+
+	core->getValue(j->ctx, VALUE_SINCE, &when);
+	return (when);
+}
+
 static const struct daemon daemon_calls = {
 	FAMILY_BACULA, say, job_name, release, file_index, health, accept_file,
-	changed, accurate, previous
+	changed, accurate, previous, since
 };
 
 static int

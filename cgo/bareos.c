@@ -14,8 +14,8 @@ enum {
 	EVENT_RESTORE_OBJECT = 15, EVENT_NEW_OPTIONS = 20
 };
 enum {
-	VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_ACCURATE = 9,
-	VALUE_RELEASE = 16, VALUE_PREVIOUS = 18
+	VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_SINCE = 8,
+	VALUE_ACCURATE = 9, VALUE_RELEASE = 16, VALUE_PREVIOUS = 18
 };
 enum {
 	FT_LNKSAVED = 1, FT_REGE = 2, FT_REG = 3, FT_LNK = 4, FT_DIREND = 5,
@@ -162,9 +162,18 @@ previous(struct job * j)
 	return (name);
 }
 
+static int
+since(struct job * j)
+{
+	int when = 0;
+
+	core->getValue(j->ctx, VALUE_SINCE, &when);
+	return (when);
+}
+
 static const struct daemon daemon_calls = {
 	FAMILY_BAREOS, say, job_name, release, file_index, health, accept_file,
-	changed, accurate, previous
+	changed, accurate, previous, since
 };
 
 static int

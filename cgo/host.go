@@ -11,6 +11,7 @@ package main
 // static enum family job_family(struct job *j) { return j->daemon->family; }
 // static int job_accurate(struct job *j) { return j->daemon->accurate(j); }
 // static const char *job_previous(struct job *j) { return j->daemon->previous(j); }
+// static int job_since(struct job *j) { return j->daemon->since(j); }
 import "C"
 
 import (
@@ -29,6 +30,9 @@ func (h host) FileIndex() int { return int(C.job_file_index(h.job)) }
 func (h host) Accurate() bool { return C.job_accurate(h.job) != 0 }
 
 func (h host) Previous() string { return C.GoString(C.job_previous(h.job)) }
+
+// Since is told in 32 bits, which last to 2106 without a sign.
+func (h host) Since() int64 { return int64(uint32(C.job_since(h.job))) }
 
 func (h host) Accepts(e *fdplugin.Entry) bool {
 	var asked C.struct_entry

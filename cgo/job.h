@@ -59,6 +59,8 @@ struct daemon {
 	int (*accurate)(struct job *);
 	/* The name of the job that the level goes by; NULL or "" if there is none. */
 	const char *(*previous)(struct job *);
+	/* The time that the level goes by, by this node's clock; 0 if there is none. */
+	int (*since)(struct job *);
 };
 
 /*

@@ -134,6 +134,7 @@ type counter struct {
 	n        int
 	accurate bool
 	previous string
+	since    int64
 	// accepts and changed answer for a file; nil says yes.
 	accepts, changed func(*Entry) bool
 }
@@ -141,6 +142,7 @@ type counter struct {
 func (c *counter) FileIndex() int        { return c.n }
 func (c *counter) Accurate() bool        { return c.accurate }
 func (c *counter) Previous() string      { return c.previous }
+func (c *counter) Since() int64          { return c.since }
 func (c *counter) Accepts(e *Entry) bool { return c.accepts == nil || c.accepts(e) }
 func (c *counter) Changed(e *Entry) (bool, error) {
 	return c.changed == nil || c.changed(e), nil

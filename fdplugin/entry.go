@@ -114,4 +114,7 @@ type Host interface {
 	// Previous returns the daemon's name of the job that the level goes by, "" if it has
 	// told none.
 	Previous() string
+	// Since returns the time that the level goes by, in seconds of this node's clock, 0
+	// if there is none.
+	Since() int64
 }

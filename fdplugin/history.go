@@ -113,6 +113,25 @@ func (h *history) of(name string) (pastRun, bool) {
 	return pastRun{}, false
 }
 
+// clockSlack is how many seconds the times of a job are apart by rounding: the Director's
+// in whole seconds, and the difference of the clocks too.
+const clockSlack = 2
+
+// madeOf returns the newest of the runs that a job was made of which the Director calls by
+// name, without a run of its own. Such a job has the time of the newest job in it
+// (NativeVbackupCleanup in Bareos' dird/vbackup.cc, vbackup_cleanup in Bacula's), though it
+// was begun after it, as its name tells: no job that a node has run is like that.
+func (h *history) madeOf(name string, since int64) (pastRun, bool) {
+	for _, r := range h.Runs {
+		if since <= 0 || r.Made.Unix()+clockSlack < since {
+			continue
+		}
+		begun, after := unique.FindString(r.Name), unique.FindString(name)
+		return r, resource(name) == resource(r.Name) && begun != "" && after > begun
+	}
+	return pastRun{}, false
+}
+
 // next is the number of the next run.
 func (h *history) next() uint32 {
 	if len(h.Runs) == 0 {

@@ -22,7 +22,11 @@ func (needFull) Error() string { return "A new full level backup of this job is 
 // partial job goes by: what is restored from the two together must be the container. An
 // estimate is not judged: Bareos tells it nothing of that job.
 func (b *backup) lookBack() error {
-	past, err := b.job.Node.readHistory(b.container.UUID, resource(b.job.Name))
+	job := b.job.Name
+	if previous := b.job.Host.Previous(); b.estimate && previous != "" {
+		job = previous // an estimate has the console's name
+	}
+	past, err := b.job.Node.readHistory(b.container.UUID, resource(job))
 	if past == nil {
 		return err
 	}
@@ -37,7 +41,6 @@ func (b *backup) lookBack() error {
 		return nil
 	}
 	was, known := b.base()
-	b.baseRun = was.Number
 	if b.estimate {
 		return nil
 	}
@@ -50,15 +53,27 @@ func (b *backup) lookBack() error {
 		return needFull{}
 	}
 	if !b.job.Host.Accurate() && !b.placesKnown() {
-		b.job.Log.Warnf("this node does not remember where directories were at the time of job %s: of a directory that was renamed since then, what is below it is saved only as far as it has changed itself. The next job will know; so does one with Accurate = yes", text.Name(b.job.Host.Previous()))
+		b.job.Log.Warnf("this node does not remember where directories were at the time of job %s: all below directories that have changed since then is saved, in case they were renamed. The next job will know; so does one with Accurate = yes", text.Name(b.job.Host.Previous()))
 	}
 	return nil
 }
 
-// base returns what is known of the job that this one goes by. Bareos sends its restore
-// objects; in Bacula, which does not, its name must be one that this node remembers.
+// base returns what is known of the job that this one goes by, and sets the number of its
+// run. Bareos sends its restore objects; in Bacula, which does not, its name must be one
+// that this node remembers. Jobs that the Director has made out of others (VirtualFull,
+// Consolidate, Migrate) have no objects and are no run of any node: they are told by time.
 func (b *backup) base() (pastRun, bool) {
-	was, remembered := b.past.of(b.job.Host.Previous())
+	previous := b.job.Host.Previous()
+	was, remembered := b.past.of(previous)
+	b.baseRun = was.Number
+	if !remembered {
+		if was, remembered = b.past.madeOf(previous, b.job.Host.Since()); remembered {
+			// What it is made of begins with that run, or is older: of the directories all
+			// count that were moved since the run before.
+			b.baseRun = was.Number - 1
+			b.job.Log.Infof("job %s is not one of this node; by its time it was made of %s and jobs before", text.Name(previous), text.Name(was.Name))
+		}
+	}
 	if m := b.job.objects[b.container.UUID]; m != nil {
 		return pastRun{Number: was.Number, Name: m.Job, Disks: disksIn(m), Selection: m.Selection}, true
 	}
