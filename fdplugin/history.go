@@ -140,22 +140,33 @@ func (h *history) next() uint32 {
 	return h.Runs[len(h.Runs)-1].Number + 1
 }
 
-// add remembers one more run. Full ones, by which differential jobs go for long, stay
-// the longest.
+// add remembers one more run.
 func (h *history) add(r pastRun) error {
 	h.Runs = append(h.Runs, r)
-	for len(h.Runs) > maxRuns {
+	h.forget(maxRuns)
+	for {
+		data, err := json.MarshalIndent(h, "", "  ")
+		if err != nil {
+			return err
+		}
+		// Runs of very many disks: what is too long could not be read again.
+		if len(data) < maxHistory || len(h.Runs) == 1 {
+			return writeState(h.path, append(data, '\n'))
+		}
+		h.forget(len(h.Runs) / 2)
+	}
+}
+
+// forget drops runs until there are no more than n. Full ones, by which differential jobs
+// go for long, stay the longest, and the last run stays.
+func (h *history) forget(n int) {
+	for len(h.Runs) > max(n, 1) {
 		i := slices.IndexFunc(h.Runs, func(r pastRun) bool { return r.Level != "F" })
 		if i < 0 || i == len(h.Runs)-1 {
 			i = 0
 		}
 		h.Runs = slices.Delete(h.Runs, i, i+1)
 	}
-	data, err := json.MarshalIndent(h, "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeState(h.path, append(data, '\n'))
 }
 
 // writeState replaces a file of the plugin's own; the new one is on disk then.
@@ -196,7 +207,8 @@ func (b *backup) remember() {
 	}
 	// The table of directories first: it may be newer than the runs, not older.
 	if err := b.places.write(placesPath(b.past.path)); err != nil {
-		b.job.Log.Warnf("where the directories of container %s are now is not remembered: %v; the next incremental without Accurate saves directories that were moved only as far as their own times say", b.container.Title(), err)
+		_ = os.Remove(placesPath(b.past.path)) // of one moved to and fro an old table says that it was never away
+		b.job.Log.Warnf("where the directories of container %s are now is not remembered: %v; the next incremental without Accurate saves all below directories that have changed", b.container.Title(), err)
 	}
 	if err := b.past.add(r); err != nil {
 		b.job.Log.Warnf("that container %s was saved is not remembered: %v; on Bacula the next incremental will ask for a full backup", b.container.Title(), err)

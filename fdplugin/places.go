@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -55,11 +56,11 @@ func (p *places) read(path string) error {
 	if err != nil {
 		return err
 	}
-	rest, ok := strings.CutPrefix(string(data), placesTag)
+	rest, ok := bytes.CutPrefix(data, []byte(placesTag))
 	if !ok || len(rest)%rowSize != 0 {
 		return fmt.Errorf("%s is not what it should be", path)
 	}
-	p.old, p.known = data[len(placesTag):], true
+	p.old, p.known = rest, true
 	return nil
 }
 
@@ -145,7 +146,10 @@ func (b *backup) placesKnown() bool { return b.places.known && b.baseRun > 0 }
 // enter takes in a directory that the walk goes into.
 func (b *backup) enter(v *volume, e *walk.Entry) {
 	since := b.places.note(v.conf.UUID, e)
-	if b.job.partial() && !b.job.Host.Accurate() && b.placesKnown() && since > b.baseRun && !v.moved(e.Path) {
+	if !b.job.partial() || b.job.Host.Accurate() || v.moved(e.Path) {
+		return
+	}
+	if b.placesKnown() && since > b.baseRun || !b.placesKnown() && e.Stat.Ctim.Sec >= b.job.Host.Since() {
 		v.elsewhere = e.Path
 	}
 }
