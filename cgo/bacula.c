@@ -14,17 +14,9 @@ enum {
 };
 enum { VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_SINCE = 8,
 	VALUE_ACCURATE = 9, VALUE_PREVIOUS = 20, VALUE_FILE_INDEX = 23 };
-enum {
-	FT_LNKSAVED = 1, FT_REGE = 2, FT_REG = 3, FT_LNK = 4, FT_DIREND = 5,
-	FT_SPEC = 6, FT_RAW = 16, FT_FIFO = 17, FT_RESTORE_FIRST = 25
-};
 enum { CF_SKIP = 1, CF_ERROR = 2, CF_EXTRACT = 3, CF_CREATED = 4 };
 enum { ACL_BACKUP = 1, ACL_RESTORE = 2, XATTR_BACKUP = 3, XATTR_RESTORE = 4 };
 #define FO_OFFSETS	(UINT64_C(1) << 30)
-
-/* By enum kind. */
-static const int types[] = { FT_REG, FT_REGE, FT_DIREND, FT_LNK, FT_SPEC,
-	FT_LNKSAVED, FT_RESTORE_FIRST };
 
 static const struct bacula_core * core;
 
@@ -96,7 +88,7 @@ health(struct job * j)
 
 /* Fill the members that the two layouts have under the same names. */
 #define FILL(sp, e) do {						\
-	(sp)->type = types[(e)->kind];					\
+	(sp)->type = type_of((e)->kind);					\
 	(sp)->statp = (e)->st;						\
 	(sp)->no_read = (e)->kind != KIND_REGULAR;			\
 	if ((e)->kind == KIND_OBJECT) {					\
@@ -350,26 +342,6 @@ pluginIO(struct bacula_ctx * ctx, struct bacula_io * p)
 	if (io.func == IO_READ || io.func == IO_SEEK)
 		p->offset = io.offset;
 	return (io.status < 0 ? RC_ERROR : RC_OK);
-}
-
-static enum kind
-kind_of(int type)
-{
-
-	switch (type) {
-	case FT_LNKSAVED:
-		return (KIND_HARDLINK);
-	case FT_LNK:
-		return (KIND_SYMLINK);
-	case FT_DIREND:
-		return (KIND_DIRECTORY);
-	case FT_SPEC:
-	case FT_RAW:
-	case FT_FIFO:
-		return (KIND_SPECIAL);
-	default:
-		return (KIND_REGULAR);
-	}
 }
 
 static int

@@ -17,18 +17,10 @@ enum {
 	VALUE_JOB_NAME = 6, VALUE_JOB_STATUS = 7, VALUE_SINCE = 8,
 	VALUE_ACCURATE = 9, VALUE_RELEASE = 16, VALUE_PREVIOUS = 18
 };
-enum {
-	FT_LNKSAVED = 1, FT_REGE = 2, FT_REG = 3, FT_LNK = 4, FT_DIREND = 5,
-	FT_SPEC = 6, FT_RAW = 16, FT_FIFO = 17, FT_RESTORE_FIRST = 25
-};
 enum { CF_SKIP = 1, CF_ERROR = 2, CF_EXTRACT = 3, CF_CREATED = 4 };
 enum { FO_NO_HARDLINK = 15, FO_ENCRYPT = 21, FO_SPARSE = 5, FO_XATTR = 27,
 	FO_OFFSETS = 30, FO_FORCE_ENCRYPT = 32 };
 #define IO_IN_CORE	1
-
-/* By enum kind. */
-static const int types[] = { FT_REG, FT_REGE, FT_DIREND, FT_LNK, FT_SPEC,
-	FT_LNKSAVED, FT_RESTORE_FIRST };
 
 static const struct bareos_core * core;
 
@@ -60,21 +52,26 @@ say(struct job * j, enum severity severity, const char * text)
 }
 
 static const char *
+text(struct job * j, int var)
+{
+	const char * s = NULL;
+
+	core->getValue(j->ctx, var, &s);
+	return (s);
+}
+
+static const char *
 job_name(struct job * j)
 {
-	const char * name = NULL;
 
-	core->getValue(j->ctx, VALUE_JOB_NAME, &name);
-	return (name);
+	return (text(j, VALUE_JOB_NAME));
 }
 
 static const char *
 release(struct job * j)
 {
-	const char * text = NULL;
 
-	core->getValue(j->ctx, VALUE_RELEASE, &text);
-	return (text);
+	return (text(j, VALUE_RELEASE));
 }
 
 static int
@@ -85,12 +82,20 @@ file_index(struct job * j)
 	return (0);	/* the core makes hard links itself */
 }
 
+static int
+number(struct job * j, int var)
+{
+	int n = 0;
+
+	core->getValue(j->ctx, var, &n);
+	return (n);
+}
+
 static enum health
 health(struct job * j)
 {
-	int status = 0;
+	int status = number(j, VALUE_JOB_STATUS);
 
-	core->getValue(j->ctx, VALUE_JOB_STATUS, &status);
 	if (status == 'A' || status == 'f')
 		return (HEALTH_FAILED);
 	return (status == 'E' ? HEALTH_ERRORS : HEALTH_GOOD);
@@ -115,7 +120,7 @@ ask(union question * q, const struct entry * e)
 	q->sp.pkt_end = sizeof(q->sp);
 	q->sp.fname = e->name;
 	q->sp.link = e->link;
-	q->sp.type = types[e->kind];
+	q->sp.type = type_of(e->kind);
 	q->sp.statp = e->st;
 }
 
@@ -132,43 +137,32 @@ static int
 changed(struct job * j, const struct entry * e)
 {
 	union question q;
+	int rc;
 
 	ask(&q, e);
-	switch (core->checkChanges(j->ctx, &q)) {
-	case RC_OK:
-		return (1);
-	case RC_SEEN:
-		return (0);
-	default:
-		return (-1);
-	}
+	rc = core->checkChanges(j->ctx, &q);
+	return (rc == RC_OK ? 1 : rc == RC_SEEN ? 0 : -1);
 }
 
 static int
 accurate(struct job * j)
 {
-	int yes = 0;
 
-	core->getValue(j->ctx, VALUE_ACCURATE, &yes);
-	return (yes != 0);
+	return (number(j, VALUE_ACCURATE) != 0);
 }
 
 static const char *
 previous(struct job * j)
 {
-	const char * name = NULL;
 
-	core->getValue(j->ctx, VALUE_PREVIOUS, &name);
-	return (name);
+	return (text(j, VALUE_PREVIOUS));
 }
 
 static int
 since(struct job * j)
 {
-	int when = 0;
 
-	core->getValue(j->ctx, VALUE_SINCE, &when);
-	return (when);
+	return (number(j, VALUE_SINCE));
 }
 
 static const struct daemon daemon_calls = {
@@ -280,7 +274,7 @@ startBackupFile(struct bareos_ctx * ctx, struct bareos_save * sp)
 	if (job_next(j, flags) < 0)
 		return (RC_STOP);
 	e = &j->entry;
-	sp->type = types[e->kind];
+	sp->type = type_of(e->kind);
 	sp->statp = e->st;
 	sp->no_read = e->kind != KIND_REGULAR;
 	if (e->kind == KIND_OBJECT) {
@@ -365,26 +359,6 @@ pluginIO(struct bareos_ctx * ctx, struct bareos_io * p)
 		p->status = IO_IN_CORE;
 	}
 	return (io.status < 0 ? RC_ERROR : RC_OK);
-}
-
-static enum kind
-kind_of(int type)
-{
-
-	switch (type) {
-	case FT_LNKSAVED:
-		return (KIND_HARDLINK);
-	case FT_LNK:
-		return (KIND_SYMLINK);
-	case FT_DIREND:
-		return (KIND_DIRECTORY);
-	case FT_SPEC:
-	case FT_RAW:
-	case FT_FIFO:
-		return (KIND_SPECIAL);
-	default:
-		return (KIND_REGULAR);
-	}
 }
 
 static int

@@ -2,6 +2,8 @@
 #ifndef VZ7CT_PLUGIN_H
 #define VZ7CT_PLUGIN_H
 
+#include "job.h"
+
 /* What the plugin says of itself; both daemons refuse other licences. */
 #define PLUGIN_NAME		"vz7ct-fd"
 #define PLUGIN_MAGIC		"*FDPluginData*"
@@ -25,6 +27,43 @@ sparse_stream(int stream)
 {
 
 	return (stream == 6 || stream == 7 || stream == 30);
+}
+
+/* Types of files, the same in both families (findlib/find.h, Bareos from 19 include/filetypes.h). */
+enum {
+	FT_LNKSAVED = 1, FT_REGE = 2, FT_REG = 3, FT_LNK = 4, FT_DIREND = 5,
+	FT_SPEC = 6, FT_RAW = 16, FT_FIFO = 17, FT_RESTORE_FIRST = 25
+};
+
+/* The type of a file of the kind ${kind} when it is saved. */
+static inline int
+type_of(enum kind kind)
+{
+	static const int types[] = { FT_REG, FT_REGE, FT_DIREND, FT_LNK,
+		FT_SPEC, FT_LNKSAVED, FT_RESTORE_FIRST };
+
+	return (types[kind]);
+}
+
+/* The kind of a file of the type ${type} when it is restored. */
+static inline enum kind
+kind_of(int type)
+{
+
+	switch (type) {
+	case FT_LNKSAVED:
+		return (KIND_HARDLINK);
+	case FT_LNK:
+		return (KIND_SYMLINK);
+	case FT_DIREND:
+		return (KIND_DIRECTORY);
+	case FT_SPEC:
+	case FT_RAW:
+	case FT_FIFO:
+		return (KIND_SPECIAL);
+	default:
+		return (KIND_REGULAR);
+	}
 }
 
 #endif

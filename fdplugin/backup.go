@@ -49,12 +49,14 @@ type backup struct {
 	past    *history
 	places  *places
 	baseRun uint32 // number of the run that a partial job goes by, 0 if it is not known
-	warned  bool   // about the FileSet's options
-	paths   paths
-	count   counters
-	left    leavings
-	merge   time.Duration
-	started time.Time
+	// reselected: that run has chosen by other options.
+	reselected bool
+	warned     bool // about the FileSet's options
+	paths      paths
+	count      counters
+	left       leavings
+	merge      time.Duration
+	started    time.Time
 }
 
 // begin is a backup up to its first file, in one line. What it has done to the

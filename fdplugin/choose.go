@@ -118,7 +118,6 @@ func (c *chooser) want(e *walk.Entry) bool {
 		c.leave(byFileSet, full, e)
 	default:
 		if it.Kind == Directory && !e.Crossing {
-			c.b.enter(c.v, e)
 			c.enter(e)
 		}
 		return true

@@ -88,7 +88,7 @@ func TestWhichReasonCounts(t *testing.T) {
 			n.at = nil
 			fullJob(t, n, bareos)
 			j.SetLevel('I')
-			j.Host.(*counter).previous = j.Name
+			j.Host.(*counter).previous, j.Host.(*counter).accurate = j.Name, true
 			j.Host.(*counter).changed = func(e *Entry) bool { return !strings.HasSuffix(e.Name, "/"+victim) }
 		}},
 	}

@@ -34,8 +34,9 @@ type volume struct {
 	usedBytes, usedInodes uint64
 	// groups are its files with several names, in a partial job.
 	groups *groups
-	// elsewhere is the directory found last that was at another place.
+	// elsewhere is the directory found last that was at another place, if anew is set.
 	elsewhere string
+	anew      bool
 }
 
 // mountName names the disk for messages.

@@ -64,7 +64,7 @@ func TestNothingSavedIsNoBackup(t *testing.T) {
 			}
 			j, log := n.job(t, bareos)
 			j.SetLevel(tt.level)
-			j.Host.(*counter).previous = j.Name
+			j.Host.(*counter).previous, j.Host.(*counter).accurate = j.Name, true
 			if tt.prepare != nil {
 				tt.prepare(n, j)
 			}

@@ -201,7 +201,7 @@ func (b *backup) remember() {
 	if b.past == nil || b.estimate || !b.count.complete || b.job.failed != nil {
 		return
 	}
-	r := pastRun{Number: b.past.next(), Name: b.job.Name, Level: string(b.job.level), Made: b.started.UTC()}
+	r := pastRun{Number: b.past.next(), Name: b.job.Name, Level: string(b.job.level), Made: b.started.UTC(), Selection: b.opts.selection()}
 	for _, v := range b.volumes {
 		r.Disks = append(r.Disks, runsDisk{v.conf.UUID, []byte(v.catalogue)})
 	}

@@ -86,9 +86,10 @@ func (p *places) find(key uint64) (placeRow, bool) {
 	return p.row(lo), true
 }
 
-// note takes a directory in, and returns since which run it is where it is.
-func (p *places) note(disk string, e *walk.Entry) uint32 {
-	row := placeRow{keyOf(disk, e.Stat.Ino), placeOf(e), p.run}
+// note takes a directory in, and returns since which run it is where it is, and has the
+// same rules for what is in it.
+func (p *places) note(disk string, e *walk.Entry, rules uint32) uint32 {
+	row := placeRow{keyOf(disk, e.Stat.Ino), placeOf(e, rules), p.run}
 	if was, ok := p.find(row.key); ok && was.place == row.place {
 		row.run = was.run
 	}
@@ -107,9 +108,10 @@ func keyOf(disk string, ino uint64) uint64 {
 	return h.Sum64()
 }
 
-func placeOf(e *walk.Entry) uint32 {
+func placeOf(e *walk.Entry, rules uint32) uint32 {
 	h := fnv.New32a()
 	_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, e.Parent))
+	_, _ = h.Write(binary.LittleEndian.AppendUint32(nil, rules))
 	_, _ = h.Write([]byte(e.Path[strings.LastIndexByte(e.Path, '/')+1:]))
 	return h.Sum32()
 }
@@ -143,20 +145,24 @@ func (p *places) write(path string) error {
 // that this one goes by.
 func (b *backup) placesKnown() bool { return b.places.known && b.baseRun > 0 }
 
-// enter takes in a directory that the walk goes into.
-func (b *backup) enter(v *volume, e *walk.Entry) {
-	since := b.places.note(v.conf.UUID, e)
+// enter takes in a directory that the walk goes into. rules stands for what the directory
+// itself says of what is left out in it: if it has said something else, what is let pass
+// now may be older than the job that this one goes by.
+func (b *backup) enter(v *volume, e *walk.Entry, rules uint32) {
+	since := b.places.note(v.conf.UUID, e, rules)
 	if !b.job.partial() || b.job.Host.Accurate() || v.moved(e.Path) {
 		return
 	}
-	if b.placesKnown() && since > b.baseRun || !b.placesKnown() && e.Stat.Ctim.Sec >= b.job.Host.Since() {
-		v.elsewhere = e.Path
+	// The root cannot be renamed.
+	renamed := e.Path != "" && e.Stat.Ctim.Sec >= b.job.Host.Since()
+	if b.placesKnown() && since > b.baseRun || !b.placesKnown() && renamed {
+		v.elsewhere, v.anew = e.Path, true
 	}
 }
 
 // moved reports whether a path is, or is below, the directory found last that was not
-// where it is at the time of the job that this one goes by. The walk does not come back
+// where it is, or as it is, at the time of the job that this one goes by. The walk does not come back
 // to what it has left.
 func (v *volume) moved(path string) bool {
-	return v.elsewhere != "" && (path == v.elsewhere || strings.HasPrefix(path, v.elsewhere+"/"))
+	return v.anew && (path == v.elsewhere || v.elsewhere == "" || strings.HasPrefix(path, v.elsewhere+"/"))
 }

@@ -215,6 +215,7 @@ func (b *backup) addVolume(v *volume, name string, dev uint64) error {
 	choose := b.newChooser(v, name, dev)
 	c.Skip, c.Want = choose.skip, choose.want
 	v.groups = newGroups(b.job.Node.State)
+	v.groups.torn = b.reselected
 	b.stream.then(func() error {
 		if !choose.admits(c.Root()) {
 			c.Close()

@@ -4,6 +4,7 @@ package fdplugin
 
 import (
 	"errors"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"strings"
@@ -33,6 +34,8 @@ type ruledDir struct {
 	// path is, with a slash.
 	depth, length int
 	rules         *exclude.Ignore
+	// sum stands for the content of the rule file.
+	sum uint32
 	// What it holds is left out: but for noBackupName, but for cacheTag, all of it.
 	noBackup, cache, noDump bool
 }
@@ -51,13 +54,25 @@ func (c *chooser) enter(dir *walk.Entry) {
 		p.noDump = choice.NoDump && noDump(dir) // a root is handed out whatever it has
 	}
 	if choice.Tenants {
-		p.rules = c.readRules(dir)
+		p.rules, p.sum = c.readRules(dir)
 		p.noBackup = c.hasMark(dir)
 	}
 	p.cache = choice.Caches && isCache(dir)
 	if p.rules != nil || p.noBackup || p.cache || p.noDump {
 		c.ruling = append(c.ruling, p)
 	}
+	c.b.enter(c.v, dir, p.digest())
+}
+
+// digest stands for the rules of a directory, 0 for none.
+func (p ruledDir) digest() uint32 {
+	sum := p.sum
+	for _, set := range []bool{p.noBackup, p.cache, p.noDump} {
+		if sum *= 2; set {
+			sum++
+		}
+	}
+	return sum
 }
 
 // climb forgets the directories that the walk has left: path is in the one that it is in.
@@ -91,12 +106,12 @@ func (c *chooser) closed(path, but string, why func(ruledDir) bool) bool {
 	return n >= 0 && why(c.ruling[n]) && strings.Count(path, "/") == c.ruling[n].depth && path[c.ruling[n].length:] != but
 }
 
-// readRules reads a directory's rule file, nil if it has none. One that is refused leaves
-// nothing out.
-func (c *chooser) readRules(dir *walk.Entry) *exclude.Ignore {
+// readRules reads a directory's rule file, nil if it has none, and a sum over it. One that
+// is refused leaves nothing out.
+func (c *chooser) readRules(dir *walk.Entry) (*exclude.Ignore, uint32) {
 	data, err := dir.ReadIn(rulesName, maxRules+1)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return nil, 0
 	}
 	var rules *exclude.Ignore
 	if err == nil {
@@ -107,9 +122,9 @@ func (c *chooser) readRules(dir *walk.Entry) *exclude.Ignore {
 	}
 	if err != nil {
 		c.refuse(dir, rulesName, err)
-		return nil
+		return nil, 0
 	}
-	return rules
+	return rules, crc32.ChecksumIEEE(data) | 1<<28
 }
 
 // maxRules is more than exclude.ParseIgnore takes.

@@ -48,6 +48,9 @@ func (b *backup) lookBack() error {
 	if known {
 		why = b.differs(was)
 	}
+	if b.reselected = known && was.Selection != b.opts.selection(); b.reselected && why == "" && !b.job.Host.Accurate() {
+		why = "the options that choose what is saved were others then: what they have left out may be older than that job, and only Accurate = yes would find it"
+	}
 	if why != "" {
 		b.job.Log.Warnf("level %c cannot go by job %s: %s", b.job.level, text.Name(b.job.Host.Previous()), why)
 		return needFull{}

@@ -80,6 +80,14 @@ func TestPartialJobGoesByWhatIsKnown(t *testing.T) {
 			must(t, os.WriteFile(files[0], []byte("{"), 0o600))
 			j.Host.(*counter).previous = j.Name
 		}, "neither a restore object"},
+		"other options": {func(j *Job) {
+			j.Host.(*counter).previous = j.Name
+			j.AddOptions("vz7ct:exclude=*.tmp")
+		}, "the options that choose what is saved were others then"},
+		"other options, accurate": {func(j *Job) {
+			*j.Host.(*counter) = counter{previous: j.Name, accurate: true}
+			j.AddOptions("vz7ct:exclude=*.tmp")
+		}, ""},
 		"disk removed": {func(j *Job) {
 			j.Host.(*counter).previous = j.Name
 			n.place.Config = config(t, "")
@@ -202,6 +210,58 @@ func TestRenamedDirectoriesOfADifferential(t *testing.T) {
 	}
 }
 
+// What a rule of the container has left out may be old when it is let pass.
+func TestRulesThatChange(t *testing.T) {
+	n := webNode(t)
+	tree := n.path("tree-root")
+	for _, f := range []string{"srv/a/x", "srv/a/sub/y", "srv/a/.nobackup", "srv/b/one.iso", "srv/b/two", "srv/b/.bareosignore", "srv/c/CACHEDIR.TAG", "srv/c/z", "srv/d/q"} {
+		put(t, filepath.Join(tree, f), map[string]string{".bareosignore": "*.iso\n", "CACHEDIR.TAG": cacheMark}[filepath.Base(f)])
+	}
+	job := func(level byte) []string {
+		j, log := n.job(t, bareos)
+		j.SetLevel(level)
+		c := j.Host.(*counter)
+		c.changed, c.previous = func(*Entry) bool { return level == 'F' }, j.Name
+		must(t, j.StartBackup(cmd+":tenant_excludes=yes:exclude_caches=yes"))
+		list, err := save(j)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, log.all())
+		}
+		got := treeNames(list)
+		slices.Sort(got)
+		return got
+	}
+	job('F')
+	for _, c := range []struct {
+		change func() error
+		want   []string
+	}{
+		{func() error { return nil }, nil},
+		{func() error { return os.Remove(filepath.Join(tree, "srv/a/.nobackup")) }, []string{"srv/a/", "srv/a/sub/", "srv/a/sub/y", "srv/a/x"}},
+		{func() error {
+			return os.WriteFile(filepath.Join(tree, "srv/b/.bareosignore"), []byte("*.img\n"), 0o600)
+		},
+			[]string{"srv/b/", "srv/b/.bareosignore", "srv/b/one.iso", "srv/b/two"}},
+		{func() error {
+			return os.WriteFile(filepath.Join(tree, "srv/c/CACHEDIR.TAG"), []byte("no cache"), 0o600)
+		},
+			[]string{"srv/c/", "srv/c/CACHEDIR.TAG", "srv/c/z"}},
+		{func() error { return nil }, nil},
+	} {
+		must(t, c.change())
+		if got := job('I'); !slices.Equal(got, c.want) {
+			t.Errorf("saved is %q, want %q", got, c.want)
+		}
+	}
+	put(t, filepath.Join(tree, ".nobackup"), "")
+	put(t, filepath.Join(tree, "srv/e"), "")
+	job('I')
+	must(t, os.Remove(filepath.Join(tree, ".nobackup")))
+	if got := job('I'); !slices.Contains(got, "srv/e") || !slices.Contains(got, "etc/hostname") {
+		t.Errorf("without the mark in the root saved is %q", got)
+	}
+}
+
 func TestHistoryIsBounded(t *testing.T) {
 	n := webNode(t)
 	h, err := n.node().readHistory(webID, "web")
@@ -250,7 +310,7 @@ func TestPlacesAreBounded(t *testing.T) {
 	must(t, unix.Stat(filepath.Join(dir, "p"), &st))
 	var q places
 	must(t, q.read(filepath.Join(dir, "p")))
-	p.note("disk", entryOf("a/b", 7, 8))
+	p.note("disk", entryOf("a/b", 7, 8), 0)
 	if err := p.write(filepath.Join(dir, "p")); err == nil {
 		t.Error("more directories than can be remembered are written")
 	}
