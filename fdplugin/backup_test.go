@@ -312,7 +312,12 @@ func TestEstimate(t *testing.T) {
 	n := webNode(t)
 	j, log := n.job(t, bareos)
 	must(t, j.StartEstimate(cmd))
-	for j.FileDone() {
+	for more := true; more; more = j.FileDone() {
+		e, err := j.NextFile(Flags{HardLinks: true, Xattrs: true})
+		must(t, err)
+		if e.Kind == Object {
+			t.Error("an estimate has an object, which has no file's name")
+		}
 	}
 	if strings.Contains(log.all(), "container web saved") {
 		t.Errorf("an estimate says that it has saved:\n%s", log.all())

@@ -62,7 +62,11 @@ func (b *backup) openStream() error {
 		return err
 	}
 	private := privateRoot + b.container.UUID + "/"
-	s.once(&item{Entry: Entry{Kind: Object, Name: objectName + b.container.UUID, Data: object}})
+	if !b.estimate {
+		// An object has no name as files have. In an accurate estimate Bacula 9.6.7 looks
+		// for that among the catalogue's names, and the daemon dies (seen: htable::lookup).
+		s.once(&item{Entry: Entry{Kind: Object, Name: objectName + b.container.UUID, Data: object}})
+	}
 	s.once(b.virtual(private+manifestName, 1, data))
 	if b.job.partial() {
 		b.job.unread.add(private + fullManifestName) // it is not gone
