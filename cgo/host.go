@@ -40,7 +40,9 @@ func (h host) Accepts(e *fdplugin.Entry) bool {
 	return C.job_ask(h.job, &asked, 0) > 0
 }
 
-func (h host) Changed(e *fdplugin.Entry) (bool, error) {
+func (h host) Changed(e *fdplugin.Entry) (bool, error) { return tampered(e, h.changed) }
+
+func (h host) changed(e *fdplugin.Entry) (bool, error) {
 	var asked C.struct_entry
 	encodeHead(e, &asked)
 	// With Strip Path in the FileSet an accurate job cuts the head off both names where

@@ -8,6 +8,8 @@ import (
 	"os"
 	"runtime"
 	"strings"
+
+	"github.com/bareos-contrib/vz7ct/fdplugin"
 )
 
 // injectFile names the exported function that is to panic, once: whoever removes the
@@ -32,4 +34,27 @@ func hook() {
 			return
 		}
 	}
+}
+
+// tamperFile says how the answers to "has this file changed?" are to be spoilt, for the
+// judge of levels to see.
+const tamperFile = "/run/vz7ct-tamper"
+
+func tampered(e *fdplugin.Entry, ask func(*fdplugin.Entry) (bool, error)) (bool, error) {
+	way, _ := os.ReadFile(tamperFile)
+	if string(way) == "slash" {
+		asked := *e
+		asked.Name = strings.TrimSuffix(e.Name, "/")
+		return ask(&asked)
+	}
+	yes, err := ask(e)
+	switch string(way) {
+	case "seen":
+		yes = false
+	case "changed":
+		yes = true
+	case "groups":
+		e.Stat.Nlink = 1 // as if it had no other names
+	}
+	return yes, err
 }
