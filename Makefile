@@ -4,6 +4,7 @@
 # make test        everything is tested (needs root; at most an hour)
 # make test-full   the same without a limit of time
 # make fidelity    containers with all that a tree can have, saved and restored, judged entry by entry
+# make levels      changes of every kind between full, incremental and differential backups, and what each must save
 # make faults      jobs stopped at every call of ploop and prlctl, and what comes of it
 # make attacks     a tenant with root, and hostile backups, against restores and backups (a part of make test)
 # make build       build/vz7ct-fd.so, the plugin, and build/vz7ct, its companion
@@ -97,6 +98,15 @@ fidelity: packages
 	mkdir -p $(BUILD)/log
 	set -o pipefail; VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 30m -v -run '^TestFidelity$$' ./test/e2e/ | tee $(BUILD)/log/make-fidelity.log
 	@grep '^fidelity: entries=' $(BUILD)/log/make-fidelity.log | tail -n 1
+
+# Changes of every kind happen between jobs of every level, with Accurate and without: each job must save exactly what the
+# daemon's rule says, and the jobs together the container. "levels: changes=..." is the last line. A part of make test.
+.PHONY: levels
+levels: packages
+	$(MAKE) -s build tools
+	mkdir -p $(BUILD)/log
+	set -o pipefail; VZ7CT_ROOT_TESTS=1 $(GO) test -count=1 -timeout 30m -v -run '^TestLevels$$' ./test/e2e/ | tee $(BUILD)/log/make-levels.log
+	@grep '^levels: changes=' $(BUILD)/log/make-levels.log | tail -n 1
 
 # Stops jobs at every call of ploop and prlctl and every change of the journal, in every way. The table for
 # docs/crash-safety.md is in build/log/faults.md; "faults: points=..." is the last line.

@@ -72,7 +72,7 @@ report() {
 	awk '/^=== (RUN|NAME|CONT)/ { test = $3 }
 		/^ +[^ ]*_test\.go:[0-9]+: / { why[test] = $0; sub(/^ *[^ ]*: /, "", why[test]) }
 		/^ *--- SKIP/ { n[why[$3]]++; names[why[$3]] = names[why[$3]] " " $3 }
-		/^(ok |demo: ok|attacks:|skipped:|fdhost selftest:|fidelity: )/ { print }
+		/^(ok |demo: ok|attacks:|skipped:|fdhost selftest:|fidelity: |levels: changes=)/ { print }
 		END { for (r in n) print "skipped " n[r] ": " r " (" (n[r] > 4 ? "see the log" : substr(names[r], 2)) ")" }' "$1"
 }
 

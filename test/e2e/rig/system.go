@@ -48,6 +48,8 @@ type Job struct {
 	// XattrSupport.
 	Plain    bool
 	Accurate bool
+	// Always makes it an Always Incremental job (Bareos).
+	Always bool
 	// Slow sends the data to a storage whose only volume, V0, is soon full: the
 	// job stops in the midst of its data until Label makes another.
 	Slow bool
@@ -90,6 +92,8 @@ type family interface {
 	// jobOptions and restoreOptions say how options reach the plugin.
 	pluginLine(s *System, j Job, line string) string
 	restore(s *System, r Restore) (string, error)
+	// files prints of each file of a job whether it was saved, 1 or 0, and its name as hex digits.
+	files(s *System, job int) (string, error)
 }
 
 // IsBareos reports whether the scenarios run on Bareos.
@@ -238,8 +242,13 @@ func (s *System) Plugin(there bool) error {
 	if !there {
 		return os.Remove(filepath.Join(s.Dir, "plugins/vz7ct-fd.so"))
 	}
+	return s.PluginFrom("vz7ct-fd.so")
+}
+
+// PluginFrom puts another build of the plugin into its place.
+func (s *System) PluginFrom(build string) error {
 	// A link would be ignored by the daemons.
-	if out, err := command(time.Minute, "cp", Build("vz7ct-fd.so"), filepath.Join(s.Dir, "plugins/")); err != nil {
+	if out, err := command(time.Minute, "cp", "--remove-destination", Build(build), filepath.Join(s.Dir, "plugins/")); err != nil {
 		return fmt.Errorf("copy plugin: %w: %s", err, out)
 	}
 	return nil
@@ -301,6 +310,15 @@ func (s *System) Begin(job string, words ...string) (int, error) {
 	return s.begin(line + strings.Join(words, " ") + " yes")
 }
 
+// Run runs a job that is no backup to its end.
+func (s *System) Run(job string) (Result, error) {
+	id, err := s.begin("run job=" + job + " yes")
+	if err != nil {
+		return Result{}, err
+	}
+	return s.Wait(id)
+}
+
 // Backup runs a backup job to its end.
 func (s *System) Backup(job string, words ...string) (Result, error) {
 	id, err := s.Begin(job, words...)
@@ -312,8 +330,10 @@ func (s *System) Backup(job string, words ...string) (Result, error) {
 
 // Restore is a restore command.
 type Restore struct {
-	// JobIDs are the jobs to restore from.
-	JobIDs []int
+	// JobIDs are the jobs to restore from. Without them the Director chooses those of the
+	// newest state of FileSet, which is called as its job.
+	JobIDs  []int
+	FileSet string
 	// Options are for the plugin, without its name.
 	Options string
 	// Files are names to restore; none means all.
@@ -351,7 +371,12 @@ func restoreLine(r Restore, client string) string {
 	for _, id := range r.JobIDs {
 		ids = append(ids, strconv.Itoa(id))
 	}
-	words := []string{"restore", "client=" + client, "restorejob=restore", "jobid=" + strings.Join(ids, ",")}
+	words := []string{"restore", "client=" + client, "restorejob=restore"}
+	if len(ids) > 0 {
+		words = append(words, "jobid="+strings.Join(ids, ","))
+	} else {
+		words = append(words, "fileset="+r.FileSet, "current", "select")
+	}
 	for _, f := range r.Files {
 		words = append(words, "file="+f)
 	}
