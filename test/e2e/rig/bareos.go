@@ -138,12 +138,17 @@ Messages { Name = M; stdout = all; console = all, !skipped, !saved; catalog = al
 Client { Name = fd; Address = 127.0.0.1; Port = %[2]d; Catalog = C; Password = %[5]s; Maximum Concurrent Jobs = 100; Auto Prune = no }
 Storage { Name = S; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 100 }
 Storage { Name = Slow; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 100 }
-Pool { Name = P; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-" }
+Pool { Name = P; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-"; Next Pool = Whole
+}
 Pool { Name = Slow; Pool Type = Backup; Auto Prune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = "/nonexistent" } }
 Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 100
   %[7]s
 }
+Storage { Name = Whole; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = Whole; Media Type = File; Maximum Concurrent Jobs = 100 }
+Pool { Name = Whole; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000; Storage = Whole; Label Format = "W-" }
+Job { Name = consolidate; Type = Consolidate; Accurate = yes; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M
+  Maximum Concurrent Jobs = 100 }
 %[6]s`, s.ports.dir, s.ports.fd, s.ports.sd, s.Dir, password, jobs.String(), jobOptions(s.cfg.RestoreOptions)),
 		// Reservation at once: release 25.1.0 may crash when a job ends before its
 		// first data (stored/reserve.cc, TryReserveAfterUse).
@@ -154,6 +159,8 @@ Director { Name = dir; Password = %[3]s }
 Device { Name = D; Media Type = File; Device Type = File; Archive Device = %[2]s/volumes; Label Media = yes; Random Access = yes; Automatic Mount = yes
   Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 100 }
 Device { Name = Slow; Media Type = Slow; Device Type = File; Archive Device = %[2]s/slow; Label Media = no; Random Access = yes; Automatic Mount = yes
+  Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 100 }
+Device { Name = Whole; Media Type = File; Device Type = File; Archive Device = %[2]s/volumes; Label Media = yes; Random Access = yes; Automatic Mount = yes
   Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 100 }
 Messages { Name = M; Director = dir = all }
 `, s.ports.sd, s.Dir, password, b.prefix),
@@ -187,8 +194,18 @@ func (b bareos) job(s *System, j Job) string {
 Job { Name = %[1]s; Type = Backup; Level = Full; Client = fd; FileSet = %[1]s; %[7]s; Messages = M
   Maximum Concurrent Jobs = 100; Accurate = %[4]s
   %[5]s
+  %[8]s
 }
-`, j.Name, j.Block, include.String(), yesNo(j.Accurate), jobOptions(j.Options), block, j.storage())
+`, j.Name, j.Block, include.String(), yesNo(j.Accurate), jobOptions(j.Options), block, j.storage(), alwaysIncremental(j))
+}
+
+// alwaysIncremental is for a job whose incremental backups, but for the newest, become
+// part of the full one when the job "consolidate" runs.
+func alwaysIncremental(j Job) string {
+	if !j.Always {
+		return ""
+	}
+	return "Always Incremental = yes; Always Incremental Job Retention = 1 second; Always Incremental Keep Number = 1; Full Backup Pool = Whole"
 }
 
 // jobOptions is a job's directive for the plugin.
