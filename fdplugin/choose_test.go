@@ -171,6 +171,20 @@ func TestExclude(t *testing.T) {
 	}
 }
 
+// So does one above the mount point.
+func TestExcludeAboveADisk(t *testing.T) {
+	for options, want := range map[string]bool{":exclude=/srv": false, ":exclude=deep/": false, ":exclude=/srv/deep/data": false, ":exclude=/srv/deep/data/x": true,
+		":excluded_backup_paths=/srv/deep/data": false, ":excluded_backup_paths=/srv/other": true} {
+		got, _, _ := chosenBy(t, options, nil, func(n *fakeNode, _ *Job) {
+			put(t, n.path("private/"+webID+"/ve.conf"), `DISK="uuid={`+dataID+`},image=data.hdd,mnt=/srv/deep/data"`)
+			n.place.Config = readConfig(t, n)
+		})
+		if slices.Contains(got, "srv/deep/data/file") != want || !slices.Contains(got, "etc/hostname") {
+			t.Errorf("%s: saved %q", options, got)
+		}
+	}
+}
+
 // Of a list on the node nothing is told to whoever named it, nor is it read for a restore.
 func TestExcludeFile(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "list")
@@ -367,5 +381,33 @@ func TestSelection(t *testing.T) {
 	m, err := decodeObject(all[0].Data)
 	if err != nil || m.Selection != digest("exclude=a") {
 		t.Errorf("the manifest has the digest %q, %v", m.Selection, err)
+	}
+}
+
+// The FileSet is asked about each entry of a disk last of all, just before the daemon is
+// told of it: the answer sets what it does with the file.
+func TestFileSetIsAskedLast(t *testing.T) {
+	n := webNode(t)
+	for _, level := range []byte("FI") {
+		j, _ := n.job(t, bareos)
+		j.SetLevel(level)
+		h := j.Host.(*counter)
+		last, told := "", 0
+		h.previous = j.Name
+		h.accepts = func(e *Entry) bool { last = e.Name; return true }
+		h.changed = func(e *Entry) bool { return strings.HasSuffix(e.Name, "/a") || e.Kind == Directory }
+		must(t, j.StartBackup(cmd+":tenant_excludes=yes:exclude_caches=yes:honor_nodump=yes:exclude_larger_than=1G"))
+		for more := true; more; more = j.FileDone() {
+			e, err := j.NextFile(Flags{HardLinks: true})
+			must(t, err)
+			if strings.HasPrefix(e.Name, treeRoot) {
+				if told++; last != strings.TrimSuffix(e.Name, "/") {
+					t.Errorf("level %c: told of %s, and asked last about %s", level, e.Name, last)
+				}
+			}
+		}
+		if told < 5 {
+			t.Errorf("level %c: told of %d entries", level, told)
+		}
 	}
 }

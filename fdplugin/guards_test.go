@@ -245,7 +245,10 @@ func TestSnapshotThatVanishes(t *testing.T) {
 			}
 		}
 		err := j.StartBackup(cmd)
-		seen := 0
+		if (err != nil) != (when == "before the walk") {
+			t.Errorf("unmounted %s: StartBackup = %v", when, err)
+		}
+		seen, last := 0, false
 		for err == nil {
 			var e *Entry
 			if e, err = j.NextFile(Flags{HardLinks: true}); err != nil {
@@ -258,6 +261,7 @@ func TestSnapshotThatVanishes(t *testing.T) {
 				if when == "while a file is read" {
 					detach(when, 0)
 					j.ReadFailed(unix.EIO)
+					last = true
 				}
 				j.CloseFile()
 			case strings.HasSuffix(e.Name, "/ve.conf"):
@@ -269,8 +273,14 @@ func TestSnapshotThatVanishes(t *testing.T) {
 			if !j.FileDone() {
 				break
 			}
+			if last {
+				t.Errorf("unmounted %s: the job goes on", when)
+			}
 		}
 		got := log.all("fatal")
+		if said := log.all("warning"); strings.Contains(said, "not saved: open directory") || strings.Contains(said, "not saved: stat") {
+			t.Errorf("unmounted %s: files are named as if they were gone:\n%s", when, said)
+		}
 		if strings.Contains(got, gone) != (when != "never") || when == "never" && got != "" {
 			t.Errorf("unmounted %s: %q after %d entries, %v", when, got, seen, err)
 		}
@@ -281,5 +291,41 @@ func TestSnapshotThatVanishes(t *testing.T) {
 		if left := n.left(t); len(left) > 0 {
 			t.Errorf("unmounted %s: left behind: %q", when, left)
 		}
+	}
+}
+
+// A mount is known by device and inode: another one has another device, and an empty
+// directory another inode.
+func TestIsRoot(t *testing.T) {
+	v := &volume{}
+	v.root.dev, v.root.ino = 7, 2
+	for _, tt := range []struct {
+		dev, ino uint64
+		want     bool
+	}{{7, 2, true}, {8, 2, false}, {7, 3, false}} {
+		if err := v.isRoot(&unix.Stat_t{Dev: tt.dev, Ino: tt.ino}); (err == nil) != tt.want {
+			t.Errorf("isRoot(%d, %d) = %v", tt.dev, tt.ino, err)
+		}
+	}
+}
+
+// A file whose attributes cannot be read is not read completely.
+func TestMaxErrorsOfAttributes(t *testing.T) {
+	n := webNode(t)
+	j, log := n.job(t, bareos)
+	must(t, j.StartBackup(cmd+":max_errors=0"))
+	for {
+		e, err := j.NextFile(Flags{HardLinks: true, Xattrs: true})
+		must(t, err)
+		if strings.HasSuffix(e.Name, "/etc/hostname") {
+			must(t, os.Remove(n.mounted("etc/hostname")))
+			j.Xattrs()
+			j.Xattrs()
+			break
+		}
+		j.FileDone()
+	}
+	if got := log.all("fatal"); j.FileDone() || !strings.Contains(got, "max_errors=0: 1 file or directory could not be read, or not completely, the last one /mnt/bareos/"+webID+"/etc/hostname: ") {
+		t.Errorf("the job goes on, or has said %q", got)
 	}
 }

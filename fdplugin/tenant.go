@@ -100,10 +100,11 @@ func (c *chooser) ruled(path string, dir bool) bool {
 }
 
 // closed reports whether path is in a directory whose content is left out for the reason
-// given, and is not the file that says so.
+// given, and is not the file that says so. No directory in there is entered, so the last
+// one that rules is the one that path is in.
 func (c *chooser) closed(path, but string, why func(ruledDir) bool) bool {
 	n := len(c.ruling) - 1
-	return n >= 0 && why(c.ruling[n]) && strings.Count(path, "/") == c.ruling[n].depth && path[c.ruling[n].length:] != but
+	return n >= 0 && why(c.ruling[n]) && path[c.ruling[n].length:] != but
 }
 
 // readRules reads a directory's rule file, nil if it has none, and a sum over it. One that
