@@ -343,6 +343,27 @@ func TestLeftOutIsListed(t *testing.T) {
 	t.Errorf("the job log:\n%s", log.all())
 }
 
+// An estimate says the same lines as the backup.
+func TestEstimateSaysWhatIsLeftOut(t *testing.T) {
+	lines := func(estimate bool) (found []string) {
+		n := webNode(t)
+		put(t, n.path("tree-root/tmp/x"), "1")
+		j, log := n.job(t, bareos)
+		must(t, j.start(cmd+":exclude=home/a:std_excludes=yes:disks=root", estimate))
+		_, err := save(j)
+		must(t, err)
+		for _, line := range strings.Split(log.all(), "\n") {
+			if strings.Contains(line, " left out ") || strings.Contains(line, "not saved") {
+				found = append(found, line)
+			}
+		}
+		return found
+	}
+	if got, want := lines(true), lines(false); !slices.Equal(got, want) || len(want) != 6 {
+		t.Errorf("an estimate says %q, the backup %q", got, want)
+	}
+}
+
 // Two jobs have the same digest if the same rules count, wherever they were written.
 func TestSelection(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "list")

@@ -3,6 +3,7 @@
 package fdplugin
 
 import (
+	"errors"
 	"io"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +51,20 @@ func (b *backup) open() (int, error) {
 	b.file = fd
 	return fd, nil
 }
+
+// readOut is told that the daemon is done with the content. Where it reads by itself
+// (Bareos from 22) nobody tells of a read that has failed, but it has not come to the end
+// then. What the node may write to meanwhile is not judged.
+func (b *backup) readOut() {
+	if b.file < 0 || b.early || b.next == nil || !b.next.still || b.next.Holes == Pieces {
+		return
+	}
+	if at, err := unix.Seek(b.file, 0, io.SeekCurrent); err == nil && at < b.next.Stat.Size {
+		b.torn(errNotReadOut)
+	}
+}
+
+var errNotReadOut = errors.New("the daemon has not read it to its end")
 
 func (b *backup) close() {
 	b.early = false

@@ -5,6 +5,7 @@ package fdplugin
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,9 +125,15 @@ func lossy(t *testing.T, options string, unopened, unread []string) (*jobLog, in
 			t.Errorf("%s is watched: %v", e.Name, e.Watched)
 		}
 		if e.Kind == Regular {
-			if _, err := j.OpenFile(); err == nil && in(unread, e.Name) {
+			switch fd, err := j.OpenFile(); {
+			case err != nil:
+			case in(unread, e.Name) && e.Watched:
 				j.ReadFailed(unix.EIO)
 				j.ReadFailed(unix.EIO) // the daemon tries again
+			case in(unread, e.Name): // it reads by itself, and tells nobody
+			default:
+				_, err = unix.Seek(fd, e.Stat.Size, io.SeekStart)
+				must(t, err)
 			}
 			j.CloseFile()
 		}

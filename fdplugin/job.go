@@ -338,6 +338,9 @@ func (j *Job) OpenFile() (int, error) {
 func (j *Job) CloseFile() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if !j.halted() {
+		j.backup.readOut()
+	}
 	if j.backup != nil {
 		j.backup.close()
 	}

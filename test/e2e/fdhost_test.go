@@ -59,7 +59,10 @@ func TestLayouts(t *testing.T) {
 		if bareos {
 			fileset, options = "vz7ct:blocker=tmp/nothing", []string{"--job-options", "vz7ct:name=web", "--job-options", "python3:name=other:restore=what"}
 		}
-		w.host(program, 0, append([]string{"--layout", layout, "backup", "--fileset", fileset, "--store", store}, options...)...)
+		out := w.host(program, 0, append([]string{"--layout", layout, "backup", "--fileset", fileset, "--store", store}, options...)...)
+		if strings.Contains(out, "could not be read") {
+			t.Errorf("%s: files that this daemon has read count as not read:\n%s", layout, lastLines(out, 30))
+		}
 		w.levels(program, layout, store, fileset, options)
 		w.host(program, 0, "--layout", layout, "foreign")
 		w.host(program, 0, "--layout", layout, "estimate", "--fileset", "vz7ct:name=web")
