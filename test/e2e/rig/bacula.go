@@ -98,7 +98,9 @@ Messages { Name = M; stdout = all; console = all, !skipped, !saved }
 Client { Name = fd; Address = 127.0.0.1; FDPort = %[2]d; Catalog = C; Password = %[5]s; Maximum Concurrent Jobs = 100; AutoPrune = no }
 Storage { Name = S; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = D; Media Type = File; Maximum Concurrent Jobs = 100 }
 Storage { Name = Slow; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 100 }
-Pool { Name = P; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-" }
+Pool { Name = P; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-"; Next Pool = Whole }
+Storage { Name = Whole; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = Whole; Media Type = File; Maximum Concurrent Jobs = 100 }
+Pool { Name = Whole; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000; Storage = Whole; Label Format = "W-" }
 Pool { Name = Slow; Pool Type = Backup; AutoPrune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = /nonexistent } }
 Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 100 }
@@ -109,6 +111,8 @@ Director { Name = dir; Password = %[3]s }
 Device { Name = D; Media Type = File; Archive Device = %[2]s/volumes; LabelMedia = yes; Random Access = yes; AutomaticMount = yes
   RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 100 }
 Device { Name = Slow; Media Type = Slow; Archive Device = %[2]s/slow; LabelMedia = no; Random Access = yes; AutomaticMount = yes
+  RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 100 }
+Device { Name = Whole; Media Type = File; Archive Device = %[2]s/volumes; LabelMedia = yes; Random Access = yes; AutomaticMount = yes
   RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 100 }
 Messages { Name = M; director = dir = all }
 `, s.ports.sd, s.Dir, password),
