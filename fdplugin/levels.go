@@ -71,12 +71,16 @@ func (b *backup) changed(it *item) bool {
 	return yes || err != nil
 }
 
-// maxUnread is how many places that could not be read are remembered.
-const maxUnread = 10000
+// How many places that could not be read are remembered, and with how many bytes.
+const (
+	maxUnread      = 10000
+	maxUnreadBytes = 16 << 20
+)
 
 // unread are places of which the job does not know whether they are still there.
 type unread struct {
 	places map[string]bool
+	bytes  int
 	// all: there are more than are remembered.
 	all bool
 }
@@ -85,10 +89,11 @@ func (u *unread) add(name string) {
 	if u.places == nil {
 		u.places = map[string]bool{}
 	}
-	if len(u.places) == maxUnread {
+	if len(u.places) == maxUnread || u.bytes+len(name) > maxUnreadBytes {
 		u.all = true
 		return
 	}
+	u.bytes += len(name)
 	u.places[strings.TrimSuffix(name, "/")] = true
 }
 

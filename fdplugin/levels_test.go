@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bareos-contrib/vz7ct/internal/walk"
+	"github.com/bareos-contrib/vz7ct/prlctl"
 )
 
 // treeNames are the names of the entries below the disks of a container.
@@ -153,5 +156,31 @@ func TestUnreadPlacesAreKept(t *testing.T) {
 	}
 	if !u.covers("/anything") {
 		t.Error("more places than are remembered, and a name is not kept")
+	}
+	if u.bytes > maxUnreadBytes {
+		t.Errorf("%d bytes are remembered", u.bytes)
+	}
+}
+
+// What is not in a job, though it may be there, is not recorded as deleted; what was never
+// in one does not count.
+func TestWhatIsKept(t *testing.T) {
+	n := webNode(t)
+	tree := n.path("tree-root")
+	put(t, filepath.Join(tree, "srv/a"), "")
+	j, log := n.job(t, bareos)
+	must(t, j.StartBackup(cmd))
+	_, err := save(j)
+	must(t, err)
+	limits := privateRoot + webID + "/" + quotaFolder + "/disk-" + prlctl.RootDisk + ".txt"
+	if !strings.Contains(log.all("warning"), "the quota limits of disk / are not saved") || !j.Keeps(limits) {
+		t.Errorf("limits that cannot be read are recorded as deleted\n%s", log.all("warning"))
+	}
+	b := &backup{job: &Job{}}
+	for range maxUnread + 1 {
+		_ = b.unread(nil, "/mnt/bareos/x", &walk.Error{Op: "save", Path: "long...", Err: walk.ErrTooLong})
+	}
+	if len(b.job.unread.places) != 0 || b.job.Keeps("/mnt/bareos/y") {
+		t.Error("paths that are too long are taken for unread ones")
 	}
 }

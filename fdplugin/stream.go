@@ -74,11 +74,13 @@ func (b *backup) openStream() error {
 		s.once(b.virtual(private+fullManifestName, fullManifestInode, data))
 	}
 	for n, v := range b.volumes {
+		name := private + quotaFolder + "/disk-" + v.conf.UUID + ".txt"
 		dump, err := v.quota()
 		if err != nil {
+			b.job.unread.add(name)
 			b.job.Log.Warnf("the quota limits of disk %s are not saved: %v", v.mountName(), err)
 		} else if dump != nil {
-			s.once(b.virtual(private+quotaFolder+"/disk-"+v.conf.UUID+".txt", 2+uint64(n), dump))
+			s.once(b.virtual(name, 2+uint64(n), dump))
 		}
 	}
 	if err := b.addScripts(private); err != nil {
@@ -269,7 +271,8 @@ func (b *backup) unread(v *volume, name string, err error) error {
 		}
 	}
 	var left *walk.Error
-	if errors.As(err, &left) {
+	// A path that is too long was never saved, so it is none that could be called deleted.
+	if errors.As(err, &left) && !errors.Is(left, walk.ErrTooLong) {
 		b.job.unread.add(name + "/" + left.Path)
 	}
 	return err
