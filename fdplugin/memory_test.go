@@ -98,3 +98,21 @@ func TestHistoryOfManyDisks(t *testing.T) {
 		t.Errorf("of the last run nothing is remembered; there are %d", len(h.Runs))
 	}
 }
+
+// Of a file with several names the one that has the content may be left out by other
+// options: then an accurate job sends the others, which would be links to nothing.
+func TestNameWithTheContentIsLeftOut(t *testing.T) {
+	const first, second = "web.2026-11-22_21.05.00_01", "web.2026-11-22_21.06.00_02"
+	n := webNode(t)
+	_, _, err := levelJob(t, n, 'F', first, "", nil)
+	must(t, err)
+	for options, want := range map[string][]string{"exclude=/home/a": {"home/b"}, "exclude=/home/holes": nil} {
+		got, log, err := levelJob(t, n, 'I', second, first, func(j *Job, h *counter) {
+			h.accurate = true
+			j.AddOptions("vz7ct:" + options)
+		})
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: saved is %q, want %q; %v\n%s", options, got, want, err, log.all())
+		}
+	}
+}
