@@ -47,7 +47,7 @@ var calledIn = map[string]string{
 	"goOpenFile": "backup", "goCloseFile": "backup", "goXattrs": "backup", "goEndBackup": "backup",
 	"goObject": "restore", "goStartRestore": "restore", "goCreate": "restore", "goOpenRestored": "restore", "goSetXattr": "restore",
 	"goEndFile": "restore", "goEndRestore": "restore",
-	"goReadFailed": "unread", "goCancel": "cancel", "goSweep": "sweep",
+	"goReadFailed": "unread", "goKeeps": "accurate", "goCancel": "cancel", "goSweep": "sweep",
 }
 
 // A panic in any function that C calls fails the job that it comes up in, with a
@@ -89,6 +89,8 @@ func TestPanicInEveryExport(t *testing.T) {
 				w.backup(name)
 			case "unread":
 				w.unread(name)
+			case "accurate":
+				w.accurate(name)
 			case "options":
 				if strings.HasPrefix(layout, "bareos") { // the others send none
 					w.backup(name)
@@ -276,6 +278,19 @@ func (w *panicking) unread(export string) {
 	if out, err := w.node.Lab("heal", w.node.Dir); err != nil {
 		w.Fatalf("heal: %v: %s", err, out)
 	}
+}
+
+// accurate plays an accurate incremental that lacks a file, and panics when the daemon
+// asks whether the file is gone.
+func (w *panicking) accurate(export string) {
+	w.Helper()
+	w.must(os.RemoveAll(w.store("spoiled")))
+	full := w.store(map[bool]string{true: "bareos25", false: "bacula9"}[strings.HasPrefix(w.layout, "bareos")])
+	w.inject(export)
+	out, status := w.host("backup", "--level", "I", "--since", "1", "--accurate", "--previous", full+"/job1",
+		"--fileset", "vz7ct:name=web1:exclude=hostname", "--store", w.store("spoiled"))
+	_, faults := w.judge(export, out, status, 0)
+	w.none(faults)
 }
 
 // foreign plays jobs that are none of the plugin's, in which it panics: nobody hears
