@@ -54,6 +54,7 @@ func TestLevels(t *testing.T) {
 	l.judgeInput(accurate)
 	l.judgeRestored(want, plain.restored(want), plain)
 	l.judgeRestored(want, accurate.restored(want), accurate)
+	accurate.beside(want)
 	l.options()
 	l.forced(plain, accurate)
 

@@ -128,3 +128,19 @@ func (c *chain) restored(want compare.Tree) compare.Tree {
 	fmt.Printf("levels: %s, restored: entries=%d stale=%d wrong=%d\n", c.job, len(want), len(stale), len(wrong))
 	return got
 }
+
+// beside makes a container of the chain, beside the one that runs, and compares the two.
+func (c *chain) beside(want compare.Tree) {
+	c.Helper()
+	res := c.restore(rig.Restore{FileSet: c.job, Options: "restore=ct:restore_uuid=" + oldUUID + ":restore_name=copy"})
+	c.says(res, "restored and registered", "0 not restored exactly")
+	c.run("prlctl", "mount", "copy")
+	wrong := misrestored(want, c.tree("/vz/root/"+oldUUID), nil)
+	c.run("prlctl", "umount", "copy")
+	c.run("prlctl", "destroy", "copy")
+	c.wrong += len(wrong)
+	for _, w := range wrong[:min(len(wrong), 20)] {
+		c.Errorf("%s, restored as a container: %s", c.job, w)
+	}
+	fmt.Printf("levels: %s, restored as a container: wrong=%d\n", c.job, len(wrong))
+}
