@@ -61,12 +61,8 @@ func (g *groups) follow(it *item) bool {
 
 func (g *groups) keep(ino uint64, path string) error {
 	if g.file == nil {
-		f, err := os.CreateTemp(g.dir, "groups-")
+		f, err := unnamed(g.dir)
 		if err != nil {
-			return err
-		}
-		if err := os.Remove(f.Name()); err != nil {
-			f.Close()
 			return err
 		}
 		g.file, g.out = f, bufio.NewWriter(f)

@@ -60,11 +60,10 @@ func (l *links) saved(it *item, h Host) {
 		return
 	}
 	if l.file == nil {
-		f, err := os.CreateTemp(l.dir, "links-")
+		f, err := unnamed(l.dir)
 		if err != nil {
 			return // as in replace
 		}
-		_ = os.Remove(f.Name())
 		l.file = f
 	}
 	if _, err := l.file.WriteAt([]byte(it.Name), l.end); err != nil {

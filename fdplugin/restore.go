@@ -248,13 +248,12 @@ func (r *restoration) manifestOf(f *Restored) (Answer, bool) {
 	}
 	dir, err := r.job.Node.stateDir(".")
 	if err == nil {
-		r.manifest, err = os.CreateTemp(dir, "manifest-")
+		r.manifest, err = unnamed(dir)
 	}
 	if err != nil {
 		r.failed(f, err)
 		return Skip, true
 	}
-	_ = os.Remove(r.manifest.Name())
 	return Extract, true
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -119,17 +118,13 @@ func (b *backup) virtual(name string, ino uint64, data []byte) *item {
 	return it
 }
 
-// nameless returns a descriptor to read data from. It is a file without a name:
-// kernel 3.10 has no memfd.
+// nameless returns a descriptor to read data from.
 func nameless(dir string, data []byte) (int, error) {
-	f, err := os.CreateTemp(dir, "content-")
+	f, err := unnamed(dir)
 	if err != nil {
 		return -1, err
 	}
 	defer f.Close()
-	if err := os.Remove(f.Name()); err != nil {
-		return -1, err
-	}
 	if _, err := f.WriteAt(data, 0); err != nil {
 		return -1, err
 	}

@@ -26,7 +26,7 @@ var harmful = map[string][]string{
 	"os.Symlink":     {"fdplugin/configure.go"},
 	"os.Link":        {"internal/lock/virtuozzo.go"}, // LOCKDIR of vz.conf
 	"os.MkdirAll":    {"fdplugin/clean.go", "fdplugin/configure.go", "fdplugin/present.go", "fdplugin/restorect.go"},
-	"os.CreateTemp":  {"fdplugin/groups.go", "fdplugin/links.go", "fdplugin/restore.go", "fdplugin/stream.go", "internal/run/spool.go", "restore/dirs.go"},
+	"os.CreateTemp":  {"fdplugin/unnamed.go", "internal/run/spool.go", "restore/dirs.go"},
 	"unix.Mount":     {"ploop/client.go"},
 	"os.Create":      nil,
 	"os.Chmod":       nil,
