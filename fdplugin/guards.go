@@ -65,6 +65,7 @@ func (b *backup) torn(err error) {
 		return
 	}
 	b.bad = true
+	b.missing(b.next)
 	b.count.failed++
 	b.unreadable(b.next.Name, b.next.Stat.Size, b.next.disk, err)
 }

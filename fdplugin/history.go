@@ -205,6 +205,9 @@ func (b *backup) remember() {
 	for _, v := range b.volumes {
 		r.Disks = append(r.Disks, runsDisk{v.conf.UUID, []byte(v.catalogue)})
 	}
+	if len(b.past.Runs) > 0 {
+		b.places.carry(b.past.Runs[0].Number)
+	}
 	// The table of directories first: it may be newer than the runs, not older.
 	if err := b.places.write(placesPath(b.past.path)); err != nil {
 		_ = os.Remove(placesPath(b.past.path)) // of one moved to and fro an old table says that it was never away

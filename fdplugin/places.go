@@ -32,6 +32,9 @@ type places struct {
 	rows []placeRow
 	// lost: there are more than are remembered.
 	lost bool
+	// oldMisses: there are old rows of what could not be read; misses are those of now.
+	oldMisses bool
+	misses    int
 }
 
 // placeRow says of a directory (key: disk and inode) where it is (place: its parent's
@@ -61,6 +64,9 @@ func (p *places) read(path string) error {
 		return fmt.Errorf("%s is not what it should be", path)
 	}
 	p.old, p.known = rest, true
+	for i := range len(rest) / rowSize {
+		p.oldMisses = p.oldMisses || p.row(i).run == missedRun
+	}
 	return nil
 }
 
@@ -93,13 +99,17 @@ func (p *places) note(disk string, e *walk.Entry, rules uint32) uint32 {
 	if was, ok := p.find(row.key); ok && was.place == row.place {
 		row.run = was.run
 	}
+	p.add(row)
+	return row.run
+}
+
+func (p *places) add(row placeRow) {
 	if len(p.rows) == maxPlaces {
 		p.lost, p.rows = true, nil
 	}
 	if !p.lost {
 		p.rows = append(p.rows, row)
 	}
-	return row.run
 }
 
 func keyOf(disk string, ino uint64) uint64 {
@@ -155,7 +165,8 @@ func (b *backup) enter(v *volume, e *walk.Entry, rules uint32) {
 	}
 	// The root cannot be renamed.
 	renamed := e.Path != "" && e.Stat.Ctim.Sec >= b.job.Host.Since()
-	if b.placesKnown() && since > b.baseRun || !b.placesKnown() && renamed {
+	missed := b.places.missed(missedTree, v.conf.UUID, e.Path, b.baseRun)
+	if b.placesKnown() && since > b.baseRun || !b.placesKnown() && renamed || missed {
 		v.elsewhere, v.anew = e.Path, true
 	}
 }

@@ -269,6 +269,7 @@ func (b *backup) unread(v *volume, name string, err error) error {
 	// A path that is too long was never saved, so it is none that could be called deleted.
 	if errors.As(err, &left) && !errors.Is(left, walk.ErrTooLong) {
 		b.job.unread.add(name + "/" + left.Path)
+		b.missingPath(v, left)
 	}
 	return err
 }

@@ -47,6 +47,7 @@ func (b *backup) xattrs() []walk.Xattr {
 	list, err := b.next.xattrs()
 	if err != nil && !b.bad {
 		b.bad = true
+		b.missing(b.next)
 		b.unreadable(b.next.Name, 0, b.next.disk, err)
 	}
 	list, err2 := fitting(list, b.job.Daemon.MaxXattrs)
