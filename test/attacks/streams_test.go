@@ -159,13 +159,23 @@ func (g *ground) job() (*fdplugin.Job, *messages) {
 	log.SetOutput(new(bytes.Buffer))
 	log.AddHook(said)
 	j := &fdplugin.Job{
-		Version: "test", Name: "attack", Log: logrus.NewEntry(log), Daemon: fdplugin.Daemon{Name: "test"},
+		Version: "test", Name: "attack", Log: logrus.NewEntry(log), Host: noHost{}, Daemon: fdplugin.Daemon{Name: "test"},
 		Node: fdplugin.Node{Containers: n, Snapshots: n, State: state("plugin"), Mounts: state("mounts"), Scripts: state("conf"), Compact: state("compact"), Uptime: state("uptime")},
 	}
 	j.Open()
 	j.SetLevel('F')
 	return j, said
 }
+
+// noHost is a daemon that makes full backups of everything.
+type noHost struct{}
+
+func (noHost) FileIndex() int                        { return 0 }
+func (noHost) Accepts(*fdplugin.Entry) bool          { return true }
+func (noHost) Changed(*fdplugin.Entry) (bool, error) { return true, nil }
+func (noHost) Accurate() bool                        { return false }
+func (noHost) Previous() string                      { return "" }
+func (noHost) Since() int64                          { return 0 }
 
 // disk puts files there as a disk of one image has them: enough to be looked at.
 func disk(dir string) {
