@@ -11,7 +11,7 @@ packages="$(cat "$here/lab/packages.txt")
 gcc libc6-dev binutils
 bacula-common bacula-common-sqlite3 bacula-director bacula-director-sqlite3 bacula-sd bacula-fd bacula-console
 dbconfig-no-thanks sqlite3
-rsync quota xfsprogs openssl util-linux shellcheck ca-certificates
+libcap2-bin rsync quota xfsprogs openssl util-linux shellcheck ca-certificates
 systemd mandoc man-db"
 
 missing=""

@@ -75,7 +75,7 @@ func TestAlwaysIncremental(t *testing.T) {
 // consolidate makes one job of all that are there but the newest, and returns it.
 func (l *levels) consolidate() int {
 	l.Helper()
-	l.tick() // the jobs must be older than a second
+	tick() // the jobs must be older than a second
 	r, err := l.sys.Run("consolidate")
 	l.must(err)
 	m := regexp.MustCompile(`Job queued. JobId=(\d+)`).FindStringSubmatch(r.Log)

@@ -93,12 +93,13 @@ func (l *levels) changes(moment int) {
 	path := filepath.Join(l.dir, fmt.Sprintf("changes-%d.sh", moment))
 	l.must(os.WriteFile(path, []byte(script.String()), 0o600))
 	l.run("sh", path)
-	l.tick()
+	tick()
 }
 
 // tick waits until the second is over in which something has happened: what happens in
-// the second in which a job starts is saved by the next one too.
-func (l *levels) tick() {
+// the second in which a job starts is saved by the next one too, and of two jobs that
+// start in one second the Director does not know which came first.
+func tick() {
 	for now := time.Now().Unix(); time.Now().Unix() == now; {
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -17,12 +17,16 @@ func TestVirtualFull(t *testing.T) {
 	}})
 	for _, job := range []string{"web", "accurate"} {
 		w.backup(job)
+		tick()
 		w.backup(job, "level=Incremental")
+		tick()
 		w.backup(job, "level=VirtualFull")
 		for _, level := range []string{"Differential", "Incremental"} {
+			tick()
 			w.says(w.backup(job, "level="+level), "container web saved:")
 		}
 		w.run("rm", "-rf", "/var/lib/vz7ct/levels")
+		tick()
 		w.backup(job, "level=VirtualFull")
 		id, err := w.sys.Begin(job, "level=Differential")
 		w.must(err)
