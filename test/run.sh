@@ -67,6 +67,14 @@ e2e() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 60m -v ./test/e2e/ ./fil
 
 demo() { make -s demo; }
 
+# failures LOG: the tests that failed, each with what it said, and packages that died.
+failures() {
+	awk '/^=== (RUN|NAME|CONT)/ { test = $3 }
+		/_test\.go:[0-9]+: / && n[test]++ < 20 { said[test] = said[test] "\n" substr($0, 1, 600) }
+		/^ *--- FAIL/ { print $0 said[$3] }
+		/^(FAIL|panic:|fatal error:|WARNING: DATA RACE)/ { print }' "$1" | head -n 60
+}
+
 # report LOG: what is worth telling of a part that has passed, with the reason of every skipped test.
 report() {
 	awk '/^=== (RUN|NAME|CONT)/ { test = $3 }
@@ -85,7 +93,9 @@ for part in "$@"; do
 	if "$part" >"$BUILD/log/$part.log" 2>&1; then
 		report "$BUILD/log/$part.log"
 	else
-		tail -n 150 "$BUILD/log/$part.log"
+		failures "$BUILD/log/$part.log" >"$BUILD/log/$part.failures"
+		tail -n 40 "$BUILD/log/$part.log"
+		cat "$BUILD/log/$part.failures"
 		echo "== $part FAILED; all that it printed: $BUILD/log/$part.log"
 		failed="$failed $part"
 	fi
@@ -93,6 +103,10 @@ for part in "$@"; do
 done
 echo "minutes:$times all=$(awk -v s=$SECONDS 'BEGIN { printf "%.1f", s / 60 }')"
 if [ -n "$failed" ]; then
+	for part in $failed; do
+		echo "== $part"
+		cat "$BUILD/log/$part.failures"
+	done
 	echo "FAILED:$failed"
 	exit 1
 fi
