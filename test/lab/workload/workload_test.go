@@ -3,6 +3,7 @@
 package workload
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -124,6 +125,34 @@ func TestDamageIsSeen(t *testing.T) {
 	}
 	if r := s.verify(t); r.Wrong != 1 {
 		t.Errorf("a stray file: Verify() = %v", r)
+	}
+}
+
+// What was not synced may be cut off, and pages of it zeros; it is never anything else.
+func TestUnsynced(t *testing.T) {
+	i := int64(0)
+	for len(fileContent(i)) < 9000 {
+		i++
+	}
+	whole := fileContent(i)
+	with := func(change func(b []byte) []byte) []byte { return change(bytes.Clone(whole)) }
+	for name, c := range map[string]struct {
+		have []byte
+		want bool
+	}{
+		"whole":            {whole, true},
+		"empty":            {nil, true},
+		"cut":              {whole[:5000], true},
+		"a page of zeros":  {with(func(b []byte) []byte { clear(b[4096:8192]); return b }), true},
+		"zeros at the end": {with(func(b []byte) []byte { clear(b[8192:]); return b }), true},
+		"half a page":      {with(func(b []byte) []byte { clear(b[4096:6000]); return b }), false},
+		"one bit":          {with(func(b []byte) []byte { b[10] ^= 1; return b }), false},
+		"too long":         {append(bytes.Clone(whole), 0), false},
+		"another file's":   {fileContent(i + 1), false},
+	} {
+		if got := unsynced(whole, c.have); got != c.want {
+			t.Errorf("%s: unsynced = %v, want %v", name, got, c.want)
+		}
 	}
 }
 
