@@ -79,16 +79,21 @@ func (f *FS) content(n *Inode) (sparse bool, block uint64) {
 		_, block = root.index(0)
 		return blocks > 0, block
 	}
-	var next uint64
+	var next uint64 // up to here there are no holes
 	for i := range root.len() {
 		x := root.leaf(i)
-		if i == 0 {
+		if x.first >= blocks {
+			break
+		}
+		if x.unwritten {
+			continue
+		}
+		if block == 0 {
 			block = x.start
 		}
-		if x.first != next || x.unwritten {
-			return blocks > 0, block
+		if x.first == next {
+			next += x.count
 		}
-		next += x.count
 	}
 	return next < blocks, block
 }

@@ -33,7 +33,9 @@ type Survey struct {
 	Inodes, Dirs uint64
 	// Orphans are in use without a name: removed while open.
 	Orphans uint64
-	// Sample are inodes with names, to be compared with what the kernel says of them.
+	// Sample are inodes with names, to be compared with what the kernel says of them
+	// (Agree), which it finds by a handle of number and generation. No directories where
+	// they may be in inodes: of one in thousands Linux 6.18 says that its handle is stale.
 	Sample []Inode
 	// Announced is how many bytes of directories Ahead was told of, Read how many were
 	// read, that is inode tables and bitmaps.

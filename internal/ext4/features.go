@@ -18,6 +18,7 @@ const (
 	incompatRecover    = 0x4
 	incompatMetaBg     = 0x10
 	incompat64bit      = 0x80
+	incompatEaInode    = 0x400
 	incompatCsumSeed   = 0x2000
 	incompatLargeDir   = 0x4000
 	incompatInlineData = 0x8000
@@ -46,7 +47,7 @@ var sets = []set{
 	}, map[uint32]string{0x2: "imagic_inodes", 0x40: "lazy_bg", 0x80: "exclude_inode", 0x100: "exclude_bitmap"}},
 	{"incompat", sIncompat, map[uint32]string{
 		incompatFiletype: "filetype", incompatMetaBg: "meta_bg", 0x40: "extents", incompat64bit: "64bit", 0x100: "mmp", 0x200: "flex_bg",
-		0x400: "ea_inode", incompatCsumSeed: "metadata_csum_seed", incompatLargeDir: "large_dir", incompatInlineData: "inline_data",
+		incompatEaInode: "ea_inode", incompatCsumSeed: "metadata_csum_seed", incompatLargeDir: "large_dir", incompatInlineData: "inline_data",
 	}, map[uint32]string{
 		0x1: "compression", incompatRecover: "needs_recovery (its journal was not replayed)", 0x8: "journal_dev", 0x1000: "dirdata",
 		0x10000: "encrypt", 0x20000: "casefold",

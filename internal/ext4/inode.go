@@ -13,7 +13,7 @@ import (
 // Inode is one that is in use.
 type Inode struct {
 	Ino, Generation uint32
-	// Stat is what stat(2) shows of it, but for Dev, which is 0.
+	// Stat is what stat(2) shows of it, but for Dev, which is 0 (see Agree).
 	Stat unix.Stat_t
 	// Flags are those on disk that FS_IOC_GETFLAGS shows.
 	Flags uint32
@@ -261,7 +261,8 @@ func device(data []byte) uint64 {
 }
 
 // fast reports whether the target of a symbolic link is where else the blocks' numbers are.
-// Two ways to tell it are known, by the size and by the blocks: they must agree.
+// Kernels tell it by the size or by the blocks: both must agree, but where attributes have
+// inodes of their own, whose blocks may be counted here (ext4_inode_is_fast_symlink).
 func (f *FS) fast(n *Inode, acl uint64) (bool, error) {
 	if n.raw&flagInlineData != 0 {
 		return false, nil
@@ -271,7 +272,7 @@ func (f *FS) fast(n *Inode, acl uint64) (bool, error) {
 		blocks -= f.cluster
 	}
 	short := n.Stat.Size < int64(len(n.data))
-	if short != (blocks == 0) || n.Stat.Size == 0 || short && n.raw&flagExtents != 0 {
+	if short != (blocks == 0) && f.incompat&incompatEaInode == 0 || n.Stat.Size == 0 || short && n.raw&flagExtents != 0 {
 		return false, fmt.Errorf("inode %d: symbolic link of %d bytes in %d sectors, flags %#x", n.Ino, n.Stat.Size, n.Stat.Blocks, n.raw)
 	}
 	return short, nil

@@ -200,7 +200,7 @@ func (w *worker) look(ino uint32, raw []byte) error {
 			return fmt.Errorf("inode %d has no name and is not on the list of such", ino)
 		}
 		w.orphaned++
-	case n.raw&flagEaInode == 0 && !slices.Contains(f.hidden, ino):
+	case n.raw&flagEaInode == 0 && !slices.Contains(f.hidden, ino) && (n.Stat.Mode&unix.S_IFMT != unix.S_IFDIR || f.incompat&incompatInlineData == 0):
 		w.sample.offer(n)
 	}
 	return nil
