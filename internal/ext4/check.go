@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
 // Options are for Check.
@@ -24,6 +26,11 @@ type Options struct {
 	// AheadBytes in all.
 	Ahead      func(off, length int64)
 	AheadBytes int64
+	// Statfs is what statfs(2) says of the file system where it is mounted. Its counts of
+	// inodes are compared, in place of the superblock's, which the kernel brings up to date
+	// later: when a mount has removed orphans it is too high (ext4_mark_recovery_complete
+	// writes it only after a replay).
+	Statfs *unix.Statfs_t
 }
 
 // Survey is what Check has found.
@@ -112,8 +119,8 @@ func (f *FS) conclude(ctx context.Context, workers []*worker, o Options) (*Surve
 		all.join(&w.sample)
 		places.join(&w.places)
 	}
-	if got, want := s.Inodes+reserved, uint64(f.inodes-f.free); got != want {
-		return nil, fmt.Errorf("%d inodes are in use, the superblock says %d", got, want)
+	if err := f.total(s.Inodes+reserved, o.Statfs); err != nil {
+		return nil, err
 	}
 	s.Sample = all.inodes()
 	if o.Ahead != nil {
@@ -123,6 +130,24 @@ func (f *FS) conclude(ctx context.Context, workers []*worker, o Options) (*Surve
 		}
 	}
 	return s, nil
+}
+
+// total compares how many inodes are in use with what others say.
+func (f *FS) total(used uint64, st *unix.Statfs_t) error {
+	if st == nil {
+		if want := uint64(f.inodes - f.free); used != want {
+			return fmt.Errorf("%d inodes are in use, the superblock says %d", used, want)
+		}
+		return nil
+	}
+	if st.Type != unix.EXT4_SUPER_MAGIC || st.Files != uint64(f.inodes) || st.Bsize != int64(f.blockSize()) {
+		return fmt.Errorf("the kernel has type %#x, %d inodes, blocks of %d bytes; on the device are %d inodes, blocks of %d",
+			st.Type, st.Files, st.Bsize, f.inodes, f.blockSize())
+	}
+	if used != st.Files-st.Ffree {
+		return fmt.Errorf("%d inodes are in use, the kernel says %d", used, st.Files-st.Ffree)
+	}
+	return nil
 }
 
 // order returns the groups in the order of their inodes on the device, without those that

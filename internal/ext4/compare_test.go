@@ -30,6 +30,8 @@ type comparison struct {
 	diffs  []string
 	seen   map[uint32]bool // inode numbers
 	counts map[string]int
+
+	orphans uint64 // by Check
 }
 
 const maxDiffs = 8

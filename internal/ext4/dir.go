@@ -37,12 +37,11 @@ const (
 
 // Dir reads a directory, in the order in which its blocks are in it.
 type Dir struct {
-	r       *Reader
-	inode   Inode
-	pos     uint64
-	at      extent // the one read last
-	buf     []byte
-	entries []Dirent
+	r     *Reader
+	inode Inode
+	pos   uint64
+	at    extent // the one read last
+	names
 }
 
 // Dir opens a directory.
@@ -68,13 +67,36 @@ func (r *Reader) DirAt(n *Inode, pos uint64) (*Dir, error) {
 func (d *Dir) Pos() uint64 { return d.pos }
 
 // Pause gives back the memory of the names. Next makes it anew.
-func (d *Dir) Pause() { d.buf, d.entries = nil, nil }
+func (d *Dir) Pause() {
+	if d.buf != nil && len(d.r.spare) < maxSpare {
+		d.r.spare = append(d.r.spare, names{d.buf, d.entries})
+	}
+	d.names = names{}
+}
+
+// names are the memory of a Dir between two calls.
+type names struct {
+	buf     []byte // what Name leads to
+	entries []Dirent
+}
+
+// maxSpare is how many of them wait for the next Dir.
+const maxSpare = 16
+
+// take gets memory, empty.
+func (d *Dir) take() {
+	if last := len(d.r.spare) - 1; d.buf == nil && last >= 0 {
+		d.names, d.r.spare = d.r.spare[last], d.r.spare[:last]
+	}
+	d.entries = d.entries[:0]
+}
 
 // Next returns the names of the next block, without "." and "..", which may be none; at the
 // end io.EOF. After another error the directory can not be read further. What it returns is
 // valid until the next call of Next or Pause.
 func (d *Dir) Next() ([]Dirent, error) {
 	if d.pos >= uint64(d.inode.Stat.Size) {
+		d.Pause()
 		return nil, io.EOF
 	}
 	read := d.nextBlock
@@ -98,18 +120,17 @@ func (d *Dir) nextBlock() error {
 		}
 		d.at = x
 	}
-	if d.buf == nil {
-		d.buf = make([]byte, f.blockSize())
-	}
 	place := d.at.start + n - d.at.first
-	if err := f.read(d.buf, int64(place)<<f.blockBits); err != nil {
+	b, err := d.r.block(place)
+	if err != nil {
 		return fmt.Errorf("read block %d: %w", n, err)
 	}
+	d.take()
+	d.buf = append(d.buf[:0], b...)
 	end, err := d.verify(n)
 	if err != nil {
 		return fmt.Errorf("block %d, %d of the device: %w", n, place, err)
 	}
-	d.entries = d.entries[:0]
 	if err := d.parse(d.buf[:end], n<<f.blockBits, n == 0); err != nil {
 		return fmt.Errorf("block %d, %d of the device: %w", n, place, err)
 	}
@@ -128,8 +149,8 @@ func (d *Dir) nextInline() error {
 	if len(first)+len(second) != int(d.inode.Stat.Size) {
 		return fmt.Errorf("%d bytes in the inode, its size is %d", len(first)+len(second), d.inode.Stat.Size)
 	}
+	d.take()
 	d.buf = append(append(d.buf[:0], first...), second...)
-	d.entries = d.entries[:0]
 	if err := d.parse(d.buf[parent:len(first)], parent, false); err != nil {
 		return err
 	}

@@ -95,14 +95,19 @@ func asRoot(t testing.TB) {
 	}
 }
 
-// mount mounts an image on a loop device of its own, which goes when it is unmounted.
+// mount mounts an image on a loop device of its own, which goes when it is unmounted. The
+// device can be written if the image's mode says so.
 func mount(image, point, options string, flags uintptr) error {
 	file, err := os.OpenFile(image, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	n, err := loopdev.Attach(file, loopdev.Window{})
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	n, err := loopdev.Attach(file, loopdev.Window{ReadOnly: info.Mode()&0o200 == 0})
 	if err != nil {
 		return fmt.Errorf("loop device for %s: %w", image, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -103,8 +104,16 @@ func TestCombinations(t *testing.T) {
 func judge(t *testing.T, image string) *comparison {
 	t.Helper()
 	root, f := mountedFS(t, image)
-	s := check(t, f, Options{Sample: 50, Seed: 1})
-	c := &comparison{r: f.NewReader()}
+	var st unix.Statfs_t
+	if err := unix.Statfs(root, &st); err != nil {
+		t.Fatal(err)
+	}
+	s := check(t, f, Options{Sample: 50, Seed: 1, Statfs: &st})
+	st.Ffree++
+	if _, err := f.Check(t.Context(), Options{Statfs: &st}); err == nil || !strings.Contains(err.Error(), "the kernel says") {
+		t.Errorf("Check with another count of the kernel's = %v", err)
+	}
+	c := &comparison{r: f.NewReader(), orphans: s.Orphans}
 	diffs, err := compare(c, root)
 	if err != nil {
 		t.Fatal(err)

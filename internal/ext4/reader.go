@@ -26,6 +26,7 @@ type Reader struct {
 	mem     []byte
 	slots   [pages]slot
 	scratch []byte
+	spare   []names
 }
 
 // slot says what a part of the memory holds.
