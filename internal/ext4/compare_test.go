@@ -76,6 +76,11 @@ func (c *comparison) entry(path string, dir, self int, name string, st *unix.Sta
 	if want.Mode&unix.S_IFMT == unix.S_IFBLK {
 		want.Blksize = int64(c.r.fs.blockSize()) // the kernel may show the device's own
 	}
+	for _, p := range [][2]*unix.Timespec{{&n.Stat.Atim, &want.Atim}, {&n.Stat.Mtim, &want.Mtim}, {&n.Stat.Ctim, &want.Ctim}} {
+		if n.Doubt && p[0].Nsec >= 1e9 { // debugfs writes such; nobody is right
+			*p[0] = *p[1]
+		}
+	}
 	if err := n.Agree(st); err != nil {
 		c.differ(path, "Agree: %v", err)
 	} else if n.Stat != want {

@@ -22,7 +22,7 @@ type Inode struct {
 	// HasXattrs is false if it surely has no extended attribute.
 	HasXattrs bool
 	// Doubt: a time before 1970 or after 2038 is written in a way that kernels read
-	// differently, so that the running one must be asked.
+	// differently, or is none, so that the running one must be asked.
 	Doubt bool
 	// Block is its first block on the device, or one that leads there; 0 if it has none.
 	Block uint64
@@ -188,9 +188,14 @@ func (f *FS) decode(ino uint32, raw []byte, n *Inode) error {
 			n.Project = le.Uint32(raw[iProject:])
 		}
 	}
-	inode, err := f.inodeXattrs(raw, nil)
+	var second []byte
+	inode, err := f.inodeXattrs(raw, &second)
 	if err != nil {
 		return fmt.Errorf("inode %d: %w", ino, err)
+	}
+	// Without it the kernel does not read data from the inode, whatever the flag says.
+	if n.raw&flagInlineData != 0 && second == nil {
+		return fmt.Errorf("inode %d: data in the inode, without system.data", ino)
 	}
 	n.HasXattrs = inode || acl != 0
 	switch mode & unix.S_IFMT {
@@ -198,6 +203,10 @@ func (f *FS) decode(ino uint32, raw []byte, n *Inode) error {
 		st.Rdev = device(n.data[:])
 	case unix.S_IFREG:
 		n.sparse, n.Block = f.content(n)
+		if n.raw&flagInlineData != 0 {
+			// mke2fs 1.47 makes such files of zeros without blocks, larger than what they hold.
+			n.sparse = st.Size > int64(len(n.data)+len(second))
+		}
 	case unix.S_IFDIR:
 		_, n.Block = f.content(n)
 	case unix.S_IFLNK:
@@ -242,9 +251,11 @@ func (f *FS) times(raw []byte, n *Inode) {
 		}
 		word := le.Uint32(raw[more:])
 		// Kernels before 4.20 or so write, and read, times before 1970 with both bits set,
-		// and those before 3.14 read later times as earlier ones.
-		n.Doubt = n.Doubt || low < 0 && word&3 != 0
-		return unix.Timespec{Sec: low + int64(word&3)<<32, Nsec: int64(word >> 2)}
+		// and those before 3.14 read later times as earlier ones. A second's worth of
+		// nanoseconds some count as one.
+		t := unix.Timespec{Sec: low + int64(word&3)<<32, Nsec: int64(word >> 2)}
+		n.Doubt = n.Doubt || low < 0 && word&3 != 0 || t.Nsec >= 1e9
+		return t
 	}
 	n.Stat.Atim = read(iAtime, iAtimeExtra)
 	n.Stat.Mtim = read(iMtime, iMtimeExtra)
