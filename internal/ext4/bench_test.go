@@ -3,6 +3,7 @@
 package ext4
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"testing"
@@ -13,7 +14,7 @@ import (
 
 // everything reads all that can be reached from a directory, with links, and returns how
 // many there are.
-func everything(r *Reader, ino uint32) (count int, err error) {
+func everything(r *Reader, ino, parent uint32) (count int, err error) {
 	n, err := r.Inode(ino)
 	if err != nil {
 		return 0, err
@@ -38,8 +39,11 @@ func everything(r *Reader, ino uint32) (count int, err error) {
 		if err != nil {
 			return count, err
 		}
+		if d.Parent() != parent {
+			return count, fmt.Errorf("directory %d is in %d, and was found in %d", ino, d.Parent(), parent)
+		}
 		for _, e := range entries {
-			below, err := everything(r, e.Ino)
+			below, err := everything(r, e.Ino, ino)
 			if err != nil {
 				return count, err
 			}
@@ -61,7 +65,7 @@ func BenchmarkScan(b *testing.B) {
 		s := check(b, f, Options{Sample: 200, Ahead: func(int64, int64) {}, AheadBytes: 1 << 30})
 		checked += time.Since(begin)
 		begin = time.Now()
-		n, err := everything(f.NewReader(), Root)
+		n, err := everything(f.NewReader(), Root, Root)
 		if err != nil || uint64(n) < s.Inodes/2 {
 			b.Fatal(n, err)
 		}

@@ -37,10 +37,11 @@ const (
 
 // Dir reads a directory, in the order in which its blocks are in it.
 type Dir struct {
-	r     *Reader
-	inode Inode
-	pos   uint64
-	at    extent // the one read last
+	r      *Reader
+	inode  Inode
+	pos    uint64
+	at     extent // the one read last
+	parent uint32
 	names
 }
 
@@ -65,6 +66,12 @@ func (r *Reader) DirAt(n *Inode, pos uint64) (*Dir, error) {
 
 // Pos returns the position at which the next Next begins. It is a number for DirAt alone.
 func (d *Dir) Pos() uint64 { return d.pos }
+
+// Parent returns the inode of the directory above, as ".." says: known after a Next at the
+// begin, before 0. In a damaged file system a directory may be in several, or in itself:
+// who goes only into those whose Parent is where they were found, and into no more than
+// Survey.Dirs, comes to an end.
+func (d *Dir) Parent() uint32 { return d.parent }
 
 // Pause gives back the memory of the names. Next makes it anew.
 func (d *Dir) Pause() {
@@ -150,6 +157,7 @@ func (d *Dir) nextInline() error {
 		return fmt.Errorf("%d bytes in the inode, its size is %d", len(first)+len(second), d.inode.Stat.Size)
 	}
 	d.take()
+	d.parent = le.Uint32(first)
 	d.buf = append(append(d.buf[:0], first...), second...)
 	if err := d.parse(d.buf[parent:len(first)], parent, false); err != nil {
 		return err
@@ -169,9 +177,9 @@ const (
 )
 
 // parse adds the names of a part of the directory that begins at base, from d.pos on. The
-// first part of the first block has "." first.
+// first block begins with "." and "..".
 func (d *Dir) parse(b []byte, base uint64, top bool) error {
-	for at := 0; at < len(b); {
+	for at, n := 0, 0; at < len(b); n++ {
 		if at+entryHeader > len(b) {
 			return errors.New("no room for an entry")
 		}
@@ -182,8 +190,11 @@ func (d *Dir) parse(b []byte, base uint64, top bool) error {
 		}
 		ino, name := le.Uint32(e), e[entryHeader:entryHeader+length]
 		next := base + uint64(at+size)
-		if top && at == 0 && (ino != d.inode.Ino || string(name) != ".") {
-			return fmt.Errorf("it begins with %q, inode %d", name, ino)
+		switch {
+		case top && n == 0 && (ino != d.inode.Ino || string(name) != "."), top && n == 1 && (ino == 0 || string(name) != ".."):
+			return fmt.Errorf("entry %d is %q, inode %d", n, name, ino)
+		case top && n == 1:
+			d.parent = ino
 		}
 		at += size
 		if ino == 0 || string(name) == "." || string(name) == ".." || next <= d.pos {
