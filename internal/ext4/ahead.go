@@ -18,20 +18,28 @@ type place struct {
 // places are the blocks of directories. What is beyond the bounds is forgotten: it is only
 // read later.
 type places struct {
-	off  bool
+	room int // in the list
 	list []place
 	deep []uint32 // directories whose blocks are listed elsewhere than in the inode
 }
 
-// Bounds of the memory: 16 MiB and 1 MiB, for each worker.
+// Bounds of the memory: 4 MiB and 256 KiB, for each worker.
 const (
-	maxPlaces = 1 << 20
-	maxDeep   = 1 << 18
+	maxPlaces = 1 << 18
+	maxDeep   = 1 << 16
 )
+
+// room is for how many places there is use: each is a block at least.
+func (f *FS) room(o Options) int {
+	if o.Ahead == nil || o.AheadBytes <= 0 {
+		return 0
+	}
+	return int(min(o.AheadBytes>>f.blockBits+1, maxPlaces))
+}
 
 // add takes up the blocks of a directory that its inode names.
 func (p *places) add(f *FS, n *Inode) {
-	if p.off || n.raw&flagInlineData != 0 {
+	if p.room == 0 || n.raw&flagInlineData != 0 {
 		return
 	}
 	blocks := uint64(n.Stat.Size) >> f.blockBits
@@ -71,12 +79,13 @@ func (p *places) put(f *FS, start, count uint64) {
 		p.list[n-1].count += uint32(count)
 		return
 	}
-	if len(p.list) < maxPlaces {
+	if len(p.list) < p.room {
 		p.list = append(p.list, place{start, uint32(count)})
 	}
 }
 
 func (p *places) join(q *places) {
+	p.room += q.room
 	p.list = append(p.list, q.list...)
 	p.deep = append(p.deep, q.deep...)
 	q.list, q.deep = nil, nil
@@ -129,7 +138,7 @@ func (f *FS) deep(r *Reader, ino uint32, p *places, budget int64) error {
 		return err
 	}
 	blocks := min(uint64(n.Stat.Size), uint64(max(budget, 0))) >> f.blockBits
-	for block := uint64(0); block < blocks && len(p.list) < maxPlaces; {
+	for block := uint64(0); block < blocks && len(p.list) < p.room; {
 		x, err := r.find(&n, block)
 		if err != nil {
 			return err

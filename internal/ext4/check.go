@@ -123,7 +123,7 @@ func (f *FS) conclude(ctx context.Context, workers []*worker, o Options) (*Surve
 		return nil, err
 	}
 	s.Sample = all.inodes()
-	if o.Ahead != nil {
+	if places.room > 0 {
 		var err error
 		if s.Announced, err = f.announce(ctx, &places, o); err != nil {
 			return nil, err

@@ -35,14 +35,17 @@ type slot struct {
 	size int   // less than a page at the device's end
 }
 
-// NewReader returns a reader, which has a memory of 1 MiB.
+// NewReader returns a reader, which has a memory of 1 MiB from its first use on.
 func (f *FS) NewReader() *Reader {
-	return &Reader{fs: f, mem: make([]byte, pages*pageSize), scratch: make([]byte, 8+f.inodeSize)}
+	return &Reader{fs: f, scratch: make([]byte, 8+f.inodeSize)}
 }
 
 // at returns bytes of the device, which do not cross a page. They are valid until the next
 // call.
 func (r *Reader) at(off int64, size int) ([]byte, error) {
+	if r.mem == nil {
+		r.mem = make([]byte, pages*pageSize)
+	}
 	number, from := off>>pageBits, int(off&(pageSize-1))
 	i := int(number & (pages - 1))
 	mem, s := r.mem[i*pageSize:(i+1)*pageSize], &r.slots[i]

@@ -264,3 +264,50 @@ func TestReplay(t *testing.T) {
 		})
 	}
 }
+
+// File systems that have grown, as those of containers do.
+func TestResized(t *testing.T) {
+	asRoot(t)
+	missing(t, "resize2fs")
+	seed := seed(t)
+	for what, args := range map[string][]string{
+		"virtuozzo": virtuozzo, "default": nil, "no resize_inode": {"-O", "^resize_inode"}, "1k, to meta_bg": {"-b", "1024", "-O", "^resize_inode,^flex_bg"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			image := mkfs(t, "40M", args...)
+			filled(t, image, func(root string) { grow(t, filepath.Join(root, "lost+found"), seed, 300) })
+			if err := os.Truncate(image, 300<<20); err != nil {
+				t.Fatal(err)
+			}
+			// While it is mounted, then once more while it is not.
+			filled(t, image, func(root string) {
+				device, err := Device(root)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer device.Close()
+				if _, err := command("resize2fs", device.Name(), "180M"); err != nil && strings.Contains(err.Error(), "Permission denied") {
+					t.Logf("not while it is mounted: that needs CAP_SYS_RESOURCE, which this root has not")
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				top := filepath.Join(root, "after")
+				if err := os.Mkdir(top, 0o700); err != nil {
+					t.Fatal(err)
+				}
+				grow(t, top, seed+1, 300)
+			})
+			judge(t, image)
+			// It takes times after 2310 for some before 1970 and exits with 1. What it could not
+			// repair resize2fs refuses.
+			_, _ = command("e2fsck", "-fp", image)
+			if _, err := command("resize2fs", image); err != nil {
+				t.Fatal(err)
+			}
+			judge(t, image)
+			if f := openImage(t, image); len(f.groups) < 3 {
+				t.Errorf("%d groups", len(f.groups))
+			}
+		})
+	}
+}

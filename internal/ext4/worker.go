@@ -38,7 +38,7 @@ const windowSize = 64 << 10
 func newWorker(f *FS, orphans map[uint32]bool, o Options, number uint64) *worker {
 	w := &worker{fs: f, orphans: orphans, buf: make([]byte, readSize), window: make([]byte, windowSize), scratch: make([]byte, 8+f.inodeSize)}
 	w.sample = newSample(o.Sample, o.Seed, number)
-	w.places.off = o.Ahead == nil
+	w.places.room = f.room(o)
 	return w
 }
 
