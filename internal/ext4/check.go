@@ -16,7 +16,7 @@ import (
 
 // Options are for Check.
 type Options struct {
-	// Workers is how many goroutines read, 2 if it is 0. Each has about 2 MiB of buffers.
+	// Workers is how many goroutines read, 2 if it is 0. Each has about 1 MiB of buffers.
 	Workers int
 	// Sample is how many inodes are picked at random, by Seed.
 	Sample int
@@ -26,8 +26,8 @@ type Options struct {
 	// AheadBytes in all.
 	Ahead      func(off, length int64)
 	AheadBytes int64
-	// Statfs is what statfs(2) says of the file system where it is mounted. Its counts of
-	// inodes are compared, in place of the superblock's, which the kernel brings up to date
+	// Statfs is what statfs(2) says of the file system where it is mounted. It must be the
+	// same one. Its counts of inodes are compared, in place of the superblock's, which the kernel brings up to date
 	// later: when a mount has removed orphans it is too high (ext4_mark_recovery_complete
 	// writes it only after a replay).
 	Statfs *unix.Statfs_t
@@ -143,6 +143,9 @@ func (f *FS) total(used uint64, st *unix.Statfs_t) error {
 	if st.Type != unix.EXT4_SUPER_MAGIC || st.Files != uint64(f.inodes) || st.Bsize != int64(f.blockSize()) {
 		return fmt.Errorf("the kernel has type %#x, %d inodes, blocks of %d bytes; on the device are %d inodes, blocks of %d",
 			st.Type, st.Files, st.Bsize, f.inodes, f.blockSize())
+	}
+	if id := uint64(uint32(st.Fsid.Val[0])) | uint64(uint32(st.Fsid.Val[1]))<<32; id != f.fsid {
+		return fmt.Errorf("the kernel has file system %#x, on the device is %#x", id, f.fsid)
 	}
 	if used != st.Files-st.Ffree {
 		return fmt.Errorf("%d inodes are in use, the kernel says %d", used, st.Files-st.Ffree)

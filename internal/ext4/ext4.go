@@ -48,6 +48,7 @@ type FS struct {
 	long         bool // descriptors have more than 32 bytes
 	seed         uint32
 	dirIndex     bool
+	fsid         uint64 // as statfs(2) shows it (ext4_statfs)
 	lastOrphan   uint32
 	orphanFile   uint32
 	hidden       []uint32 // inodes that are in no directory: quotas, list of orphans
@@ -207,6 +208,7 @@ func (f *FS) geometry(s []byte) error {
 	if groups*uint64(f.perGroup) != uint64(f.inodes) {
 		return unfit("%d inodes in %d groups of %d", f.inodes, groups, f.perGroup)
 	}
+	f.fsid = le.Uint64(s[sUUID:]) ^ le.Uint64(s[sUUID+8:])
 	f.lastOrphan = le.Uint32(s[sLastOrphan:])
 	if le.Uint32(s[sCompat:])&compatOrphanFile != 0 {
 		f.orphanFile = le.Uint32(s[sOrphanFile:])

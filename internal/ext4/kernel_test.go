@@ -20,6 +20,7 @@ import (
 var combinations = map[string][]string{
 	"default":             nil,
 	"virtuozzo":           virtuozzo,
+	"virtuozzo, to grow":  append([]string{"-b", "4096", "-E", "lazy_itable_init,resize=4294967295"}, virtuozzo...),
 	"virtuozzo 1k":        append([]string{"-b", "1024"}, virtuozzo...),
 	"1k":                  {"-b", "1024"},
 	"2k":                  {"-b", "2048"},
@@ -109,9 +110,17 @@ func judge(t *testing.T, image string) *comparison {
 		t.Fatal(err)
 	}
 	s := check(t, f, Options{Sample: 50, Seed: 1, Statfs: &st})
-	st.Ffree++
-	if _, err := f.Check(t.Context(), Options{Statfs: &st}); err == nil || !strings.Contains(err.Error(), "the kernel says") {
-		t.Errorf("Check with another count of the kernel's = %v", err)
+	for want, spoil := range map[string]func(*unix.Statfs_t){
+		"the kernel says":            func(st *unix.Statfs_t) { st.Ffree++ },
+		"the kernel has file system": func(st *unix.Statfs_t) { st.Fsid.Val[1] ^= 4 },
+		"the kernel has type":        func(st *unix.Statfs_t) { st.Type++ },
+		"inodes, blocks of":          func(st *unix.Statfs_t) { st.Files-- },
+	} {
+		other := st
+		spoil(&other)
+		if _, err := f.Check(t.Context(), Options{Statfs: &other}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Check with another answer of statfs = %v, want %q", err, want)
+		}
 	}
 	c := &comparison{r: f.NewReader(), orphans: s.Orphans}
 	diffs, err := compare(c, root)

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Pages of the device that a Reader keeps: where inodes are read in the order in which a
-// directory names them, many are in the same ones. They are small, since most reads find
+// Pages of the device that a Reader keeps. A walk goes to and fro between the groups, each
+// with inodes of its own: of 200,000 files in 52 MiB of inodes 12,500 pages are read, and
+// three times as many with a quarter of the memory. They are small, since most reads find
 // what Check has brought into the kernel's cache.
 const (
-	pageBits = 13
+	pageBits = 14
 	pageSize = 1 << pageBits
-	pages    = 128
+	pages    = 256
 )
 
 // Reader reads inodes and directories. It is for one goroutine; there may be many.
@@ -35,7 +36,7 @@ type slot struct {
 	size int   // less than a page at the device's end
 }
 
-// NewReader returns a reader, which has a memory of 1 MiB from its first use on.
+// NewReader returns a reader, which has a memory of 4 MiB from its first use on.
 func (f *FS) NewReader() *Reader {
 	return &Reader{fs: f, scratch: make([]byte, 8+f.inodeSize)}
 }
