@@ -96,10 +96,12 @@ func TestChecksums(t *testing.T) {
 func TestOddInodes(t *testing.T) {
 	asRoot(t)
 	top := tree(t)
-	commands := []string{
+	commands := []string{ // what is behind the extra size then is still there
+		"sif dir2/below/a mtime_extra 400", "sif dir2/below/bb projid 5", "sif dir2/below/bb atime_extra 400", "sif dir2/below/ccc atime_extra 400",
 		"sif dir1/below/a projid 77", "sif dir1 projid 4294967290", "sif dir2 flags 0x20080000", "sif dir1/below/ccc flags 0x20080000",
 		"sif dir2/below/a extra_isize 0", "sif dir2/below/bb extra_isize 4", "sif dir2/below/ccc extra_isize 12", "sif dir2/below/dddd extra_isize 8",
 		"sif dir1/below/dddd flags 0x800f1", "sif dir3/below/bb generation 4294967295",
+		"sif dir4/below/ccc flags 0xc0000", "sif dir4/below/dddd blocks 0x300000001",
 		"sif dir1/below/eeeee uid 4294967290", "sif dir1/below/eeeee gid 65536",
 	}
 	for n, word := range []uint32{0, 1, 2, 3, 0xffffffff, 0xfffffffc, 3999999996, 4000000001} {

@@ -2,7 +2,10 @@
 
 package ext4
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // group is what is kept of a group's descriptor.
 type group struct {
@@ -59,26 +62,14 @@ func (l *layout) block(n uint64) uint64 {
 	return at
 }
 
-// super reports whether a group begins with a copy of the superblock.
+// super reports whether a group begins with a copy of the superblock. Only those are asked
+// about that begin a block of descriptors, whose numbers are even: powers of 3, 5 and 7,
+// which sparse_super keeps copies in, are not among them.
 func (l *layout) super(group uint64) bool {
-	switch {
-	case group == 0:
-		return true
-	case l.backups != nil:
-		return group == l.backups[0] || group == l.backups[1]
-	case group == 1 || !l.sparse:
-		return true
+	if l.backups != nil {
+		return group == 0 || slices.Contains(l.backups, group)
 	}
-	for _, base := range []uint64{3, 5, 7} {
-		n := base
-		for n < group {
-			n *= base
-		}
-		if n == group {
-			return true
-		}
-	}
-	return false
+	return group == 0 || !l.sparse
 }
 
 // descriptors reads those of all groups.

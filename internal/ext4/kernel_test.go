@@ -47,6 +47,8 @@ var combinations = map[string][]string{
 	"meta_bg":             {"-O", "meta_bg,^resize_inode", "-g", "256"},
 	"meta_bg, 1k":         {"-b", "1024", "-O", "meta_bg,^resize_inode"},
 	"meta_bg, no flex_bg": {"-b", "1024", "-O", "meta_bg,^resize_inode,^flex_bg,^64bit"},
+	"meta_bg, copies":     {"-b", "1024", "-O", "meta_bg,^resize_inode,^sparse_super"},
+	"meta_bg, a copy":     {"-b", "1024", "-g", "4968", "-O", "meta_bg,^resize_inode,sparse_super2"}, // in its last group, 32
 	"no dir_index":        {"-O", "^dir_index"},
 	"no filetype":         {"-O", "^filetype"},
 	"no huge_file":        {"-O", "^huge_file"},
