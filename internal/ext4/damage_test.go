@@ -51,7 +51,12 @@ func TestCheckDisagrees(t *testing.T) {
 func TestChecksums(t *testing.T) {
 	missing(t, "mke2fs", "debugfs")
 	for _, args := range [][]string{nil, {"-O", "inline_data,orphan_file,metadata_csum_seed"}, {"-b", "1024", "-I", "128"}} {
-		image := mkfs(t, "32M", append(args, "-d", tree(t))...)
+		top := tree(t)
+		for n := range 200 {
+			touch(t, fmt.Sprintf("%s/dir0/%s%d", top, strings.Repeat("indexed", 20), n))
+		}
+		image := mkfs(t, "32M", append(args, "-d", top)...)
+		_, _ = command("e2fsck", "-fyD", image) // makes an index, and exits with 1
 		f := openImage(t, image)
 		r := f.NewReader()
 		n, err := r.Inode(Root)
@@ -68,6 +73,16 @@ func TestChecksums(t *testing.T) {
 		}
 		if n.raw&flagInlineData == 0 {
 			spots["directory"] = int64(n.Block)<<f.blockBits + 30
+		}
+		indexed := named(t, f, "dir0")
+		if spots["index"] = int64(indexed.Block)<<f.blockBits + 0x28; indexed.raw&flagIndex == 0 {
+			t.Errorf("%v: e2fsck made no index", args)
+		}
+		if f.orphanFile != 0 {
+			if n, err = r.Inode(f.orphanFile); err != nil {
+				t.Fatal(err)
+			}
+			spots["file of orphans"] = int64(n.Block) << f.blockBits
 		}
 		for what, off := range spots {
 			t.Run(fmt.Sprint(args, what), func(t *testing.T) {

@@ -90,6 +90,9 @@ func TestScatteredDirectories(t *testing.T) {
 			if deep != 3 {
 				t.Errorf("%d directories are scattered, want 3", deep)
 			}
+			if what == "extents" {
+				spoiledExtents(t, image)
+			}
 			told := map[int64]bool{}
 			s := check(t, f, Options{AheadBytes: 1 << 30, Ahead: func(off, length int64) {
 				for at := off; at < off+length; at += 1024 {
@@ -110,6 +113,26 @@ func TestScatteredDirectories(t *testing.T) {
 				t.Errorf("announced %d, Announced = %d, want 70000", few, s.Announced)
 			}
 		})
+	}
+}
+
+// spoiledExtents changes a byte in the tree of extents of a directory.
+func spoiledExtents(t *testing.T, image string) {
+	t.Helper()
+	f := openImage(t, image)
+	n := named(t, f, "a")
+	b := make([]byte, 1)
+	off := int64(n.Block)<<f.blockBits + 20
+	if err := f.read(b, off); err != nil {
+		t.Fatal(err)
+	}
+	poke(t, image, off, b[0]^1)
+	defer poke(t, image, off, b[0])
+	if _, err := f.Check(t.Context(), Options{Ahead: func(int64, int64) {}, AheadBytes: 1 << 20}); err == nil || !strings.Contains(err.Error(), "checksum of extents") {
+		t.Errorf("Check of spoiled extents = %v", err)
+	}
+	if _, err := everything(f.NewReader(), n.Ino, Root); err == nil || !strings.Contains(err.Error(), "checksum of extents") {
+		t.Errorf("Next of spoiled extents = %v", err)
 	}
 }
 
