@@ -16,6 +16,7 @@ import "C"
 
 import (
 	"errors"
+	"unsafe"
 
 	"github.com/bareos-contrib/vz7ct/fdplugin"
 	"github.com/bareos-contrib/vz7ct/internal/fdconf"
@@ -34,34 +35,46 @@ func (h host) Previous() string { return C.GoString(C.job_previous(h.job)) }
 // Since is told in 32 bits, which last to 2106 without a sign.
 func (h host) Since() int64 { return int64(uint32(C.job_since(h.job))) }
 
-func (h host) Accepts(e *fdplugin.Entry) bool {
-	var asked C.struct_entry
-	encodeHead(e, &asked)
-	return C.job_ask(h.job, &asked, 0) > 0
-}
+func (h host) Accepts(e *fdplugin.Entry) bool { return h.ask(e, e.Link, 0) > 0 }
 
 func (h host) Changed(e *fdplugin.Entry) (bool, error) { return tampered(e, h.changed) }
 
 func (h host) changed(e *fdplugin.Entry) (bool, error) {
-	var asked C.struct_entry
-	encodeHead(e, &asked)
 	// With Strip Path in the FileSet an accurate job cuts the head off both names where
 	// they are, and reads both whatever the file is (StripPath in Bareos'
 	// filed/backup.cc 17 to 26, strip_path in Bacula's filed/backup.c): there must be a
 	// link, in memory of its own. A directory's is its name.
-	switch {
-	case e.Kind == fdplugin.Directory:
-		asked.link = C.CString(e.Name)
-	case asked.link == nil:
-		asked.link = C.CString("")
+	link := e.Link
+	if e.Kind == fdplugin.Directory {
+		link = e.Name
 	}
-	switch C.job_ask(h.job, &asked, 1) {
+	switch h.ask(e, link, 1) {
 	case 1:
 		return true, nil
 	case 0:
 		return false, nil
 	}
 	return true, errors.New("the daemon does not say")
+}
+
+// ask asks the daemon about a file. It is done for each file of the container, so that
+// nothing is allocated: the strings go where those of the last one were.
+func (h host) ask(e *fdplugin.Entry, link string, changed C.int) C.int {
+	j := h.job
+	need := len(e.Name) + len(link) + 2
+	if C.size_t(need) > j.asked_room && C.job_ask_room(j, C.size_t(max(need, 4096))) != 0 {
+		return -1
+	}
+	text := unsafe.Slice((*byte)(unsafe.Pointer(j.asked_text)), need)
+	at := copy(text, e.Name)
+	text[at] = 0
+	copy(text[at+1:], link)
+	text[need-1] = 0
+	j.asked.name = (*C.char)(unsafe.Pointer(&text[0]))
+	j.asked.link = (*C.char)(unsafe.Pointer(&text[at+1]))
+	j.asked.kind = C.enum_kind(e.Kind)
+	j.asked.st = *(*C.struct_stat)(unsafe.Pointer(&e.Stat))
+	return C.job_ask(j, changed)
 }
 
 // open puts a job together: the daemon, the node, the job log.

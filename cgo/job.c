@@ -64,16 +64,6 @@ forget_entry(struct job * j)
 	j->blob_sent = 0;
 }
 
-/* Free what the daemon was asked about last. */
-static void
-forget_asked(struct job * j)
-{
-
-	free(j->asked.name);
-	free(j->asked.link);
-	memset(&j->asked, 0, sizeof(j->asked));
-}
-
 /**
  * job_new(daemon, ctx):
  * Make the state of a job.  Nothing is said and nothing is done: this runs in
@@ -110,7 +100,7 @@ job_free(struct job * j)
 	}
 	job_drop_foreign(j);
 	forget_entry(j);
-	forget_asked(j);
+	free(j->asked_text);
 	free(j);
 }
 
@@ -201,18 +191,34 @@ job_done(struct job * j)
 }
 
 /**
- * job_ask(j, e, changed):
- * Ask the daemon whether the file ${e} has changed, or else whether its FileSet lets
- * it pass.  Take over the strings of ${e}: the daemons keep pointers to them until they
- * are asked again or told of a file.  Return 1 or 0, or -1 if the daemon does not know.
- * This is called by Go, on the job's thread.
+ * job_ask_room(j, n):
+ * Make room for ${n} bytes in ${j}->asked_text, whose content is lost.  Return 0, or -1
+ * if there is no memory.
  */
 int
-job_ask(struct job * j, struct entry * e, int changed)
+job_ask_room(struct job * j, size_t n)
+{
+	char *p;
+
+	if ((p = malloc(n)) == NULL)
+		return (-1);
+	free(j->asked_text);
+	j->asked_text = p;
+	j->asked_room = n;
+	return (0);
+}
+
+/**
+ * job_ask(j, changed):
+ * Ask the daemon whether the file ${j}->asked has changed, or else whether its FileSet
+ * lets it pass.  The daemons keep pointers to its strings, which are in ${j}->asked_text,
+ * until they are asked again or told of a file.  Return 1 or 0, or -1 if the daemon does
+ * not know.  This is called by Go, on the job's thread.
+ */
+int
+job_ask(struct job * j, int changed)
 {
 
-	forget_asked(j);
-	j->asked = *e;
 	return (changed ? j->daemon->changed(j, &j->asked) :
 	    j->daemon->accept(j, &j->asked));
 }

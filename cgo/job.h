@@ -107,6 +107,8 @@ struct job {
 	int restoring;
 	struct entry entry;
 	struct entry asked;	/* what the daemon was asked about last: it keeps the pointers */
+	char *asked_text;	/* into this, which has room for so many bytes */
+	size_t asked_room;
 	struct xattr *xattrs;	/* of the file at hand, not yet handed over */
 	int nxattrs, xattr_at, xattrs_read;
 	char *blob;		/* attributes packed for Bacula */
@@ -150,7 +152,8 @@ void job_object(struct job *, const char *, uint32_t, const char *, int);
 int job_start_backup(struct job *, const char *, int);
 int job_next(struct job *, unsigned);
 int job_done(struct job *);
-int job_ask(struct job *, struct entry *, int);
+int job_ask_room(struct job *, size_t);
+int job_ask(struct job *, int);
 int job_keeps(struct job *, const char *);
 int job_xattr(struct job *, struct xattr *);
 int job_start_restore(struct job *, const char *);

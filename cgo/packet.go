@@ -16,8 +16,8 @@ import (
 	"github.com/bareos-contrib/vz7ct/restore"
 )
 
-// encodeHead fills what the daemon judges a file by. Its strings become the job's.
-func encodeHead(e *fdplugin.Entry, out *C.struct_entry) {
+// encodeEntry fills the C side's entry. Its strings become the job's.
+func encodeEntry(e *fdplugin.Entry, out *C.struct_entry) {
 	*out = C.struct_entry{
 		name:       C.CString(e.Name),
 		kind:       C.enum_kind(e.Kind),
@@ -27,11 +27,6 @@ func encodeHead(e *fdplugin.Entry, out *C.struct_entry) {
 	if e.Link != "" {
 		out.link = C.CString(e.Link)
 	}
-}
-
-// encodeEntry fills the C side's entry. Its strings become the job's.
-func encodeEntry(e *fdplugin.Entry, out *C.struct_entry) {
-	encodeHead(e, out)
 	if e.Kind == fdplugin.Object {
 		out.data = (*C.char)(C.CBytes(e.Data))
 		out.data_len = C.int(len(e.Data))
