@@ -19,7 +19,11 @@ func (e *Entry) Open() (int, error) {
 	// O_NONBLOCK does nothing to a regular file and keeps a fifo, put there
 	// meanwhile, from holding the job.
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
-	fd, err := retryInt(func() (int, error) { return unix.Openat(e.dir, e.name, flags, 0) })
+	open := func() (int, error) { return unix.Openat(e.dir, e.name, flags, 0) }
+	if e.tree != nil {
+		open = func() (int, error) { return e.tree.open(e, flags) }
+	}
+	fd, err := retryInt(open)
 	if err != nil {
 		return -1, err
 	}
@@ -28,15 +32,18 @@ func (e *Entry) Open() (int, error) {
 		unix.Close(fd)
 		return -1, err
 	}
+	if e.tree != nil && st.Size != e.Stat.Size {
+		unix.Close(fd)
+		return -1, fmt.Errorf("its inode says %d bytes, the kernel %d (scan=walk saves it by the kernel's word)", e.Stat.Size, st.Size)
+	}
 	if st.Ino != e.Stat.Ino || st.Dev != e.Stat.Dev || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		unix.Close(fd)
 		return -1, errors.New("another file is there now")
 	}
-	if e.inode == nil {
+	if !e.inodeKnown {
 		// Now that it is open: to ask for them later it would be opened again.
-		a, err := chattr.Read(fd)
-		if err == nil {
-			e.inode = &a
+		if a, err := chattr.Read(fd); err == nil {
+			e.inode, e.inodeKnown = a, true
 		}
 	}
 	return fd, nil
@@ -46,8 +53,8 @@ func (e *Entry) Open() (int, error) {
 // of have none: links, special files, and what another file system is mounted on.
 func (e *Entry) Inode() (chattr.Attributes, error) {
 	switch {
-	case e.inode != nil:
-		return *e.inode, nil
+	case e.inodeKnown:
+		return e.inode, nil
 	case e.self >= 0:
 		return chattr.Read(e.self)
 	case e.Stat.Mode&unix.S_IFMT != unix.S_IFREG:
@@ -58,8 +65,8 @@ func (e *Entry) Inode() (chattr.Attributes, error) {
 		return chattr.Attributes{}, fmt.Errorf("open to read flags: %w", err)
 	}
 	defer unix.Close(fd)
-	if e.inode != nil {
-		return *e.inode, nil
+	if e.inodeKnown {
+		return e.inode, nil
 	}
 	return chattr.Read(fd)
 }
@@ -68,8 +75,8 @@ func (e *Entry) Inode() (chattr.Attributes, error) {
 // an open file since Linux 4.11 (statx), where the file system takes part.
 func (e *Entry) NoDump() (bool, error) {
 	kind := e.Stat.Mode & unix.S_IFMT
-	if e.inode != nil || kind != unix.S_IFREG && kind != unix.S_IFDIR {
-		return e.inode != nil && e.inode.Flags&chattr.NoDump != 0, nil
+	if e.inodeKnown || kind != unix.S_IFREG && kind != unix.S_IFDIR {
+		return e.inode.Flags&chattr.NoDump != 0, nil
 	}
 	at, name, flags := e.dir, e.name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT
 	if e.self >= 0 {
@@ -84,14 +91,30 @@ func (e *Entry) NoDump() (bool, error) {
 	return a.Flags&chattr.NoDump != 0, err
 }
 
+// Dense reports that the content surely has no holes; it may have none where this is false.
+func (e *Entry) Dense() bool { return e.dense }
+
+// Lasting reports whether the entry stays valid beyond the next call of Next, and may be
+// read from on any thread.
+func (e *Entry) Lasting() bool { return e.tree != nil }
+
 // ErrKind is the reason for what is no regular file: a link, a directory, a device.
 var ErrKind = errors.New("is no regular file")
 
 // StatIn looks for a regular file in the directory that the entry is. What else is
 // called so is ErrKind.
 func (e *Entry) StatIn(name string) error {
+	dir, end, err := e.inside()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return statIn(dir, name)
+}
+
+func statIn(dir int, name string) error {
 	var st unix.Stat_t
-	if err := retry(func() error { return unix.Fstatat(e.self, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
+	if err := retry(func() error { return unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW) }); err != nil {
 		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
@@ -103,11 +126,16 @@ func (e *Entry) StatIn(name string) error {
 // ReadIn reads a regular file in the directory that the entry is, limit bytes of it at
 // most. It is looked at before it is opened, and no link is followed.
 func (e *Entry) ReadIn(name string, limit int) ([]byte, error) {
-	if err := e.StatIn(name); err != nil {
+	dir, end, err := e.inside()
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if err := statIn(dir, name); err != nil {
 		return nil, err
 	}
 	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
-	fd, err := retryInt(func() (int, error) { return unix.Openat(e.self, name, flags, 0) })
+	fd, err := retryInt(func() (int, error) { return unix.Openat(dir, name, flags, 0) })
 	if err != nil {
 		return nil, err
 	}
@@ -144,13 +172,20 @@ type Xattr struct {
 // that vanishes meanwhile is left out. One that cannot be read is told in the error,
 // with which the others are returned.
 func (e *Entry) Xattrs() ([]Xattr, error) {
-	// There is no *at() call for attributes. /proc names the directory by its
-	// descriptor, and the l-calls do not follow a link in the last component.
-	path := fmt.Sprintf("/proc/self/fd/%d/%s", e.dir, e.name)
-	if e.self >= 0 {
-		path = fmt.Sprintf("/proc/self/fd/%d/.", e.self)
+	if e.plain {
+		return nil, nil
 	}
-	list, err := grow(func(buf []byte) (int, error) { return unix.Llistxattr(path, buf) })
+	// There is no *at() call for attributes; /proc names what is open.
+	path, follow, end, err := e.place()
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	listxattr, getxattr := unix.Llistxattr, unix.Lgetxattr
+	if follow {
+		listxattr, getxattr = unix.Listxattr, unix.Getxattr
+	}
+	list, err := grow(func(buf []byte) (int, error) { return listxattr(path, buf) })
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
@@ -165,7 +200,7 @@ func (e *Entry) Xattrs() ([]Xattr, error) {
 			errs = append(errs, fmt.Errorf("attribute %s: the name is kept for this plugin's own use", name))
 			continue
 		}
-		value, err := grow(func(buf []byte) (int, error) { return unix.Lgetxattr(path, name, buf) })
+		value, err := grow(func(buf []byte) (int, error) { return getxattr(path, name, buf) })
 		switch {
 		case errors.Is(err, unix.ENODATA):
 		case err != nil:

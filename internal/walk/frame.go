@@ -22,6 +22,8 @@ type frame struct {
 	rest   []byte // the part of buf that was not looked at
 	at     int64  // where the directory goes on after the last name looked at
 	end    bool
+	// fresh: buf was read since the last look at it; known: scouts were sent into it.
+	fresh, known bool
 }
 
 // release closes the descriptor and forgets the buffer; at tells where to go on.
@@ -38,7 +40,7 @@ func (f *frame) release() {
 func (f *frame) next() (string, error) {
 	for {
 		for len(f.rest) > 0 {
-			name, off, size, ok := parseEntry(f.rest)
+			name, off, size, _, ok := parseEntry(f.rest)
 			if !ok {
 				f.rest, f.end = nil, true
 				return "", errors.New("malformed directory entry")
@@ -59,29 +61,49 @@ func (f *frame) next() (string, error) {
 			f.end = true
 			return "", err
 		}
-		f.rest, f.end = f.buf[:n], n == 0
+		f.rest, f.end, f.fresh = f.buf[:n], n == 0, true
 	}
+}
+
+// waiting returns the names that were read and have not come yet, and those of them that
+// are directories, as far as the file system says so.
+func (f *frame) waiting() (names, dirs []string) {
+	for rest := f.rest; len(rest) > 0; {
+		name, _, size, kind, ok := parseEntry(rest)
+		if !ok {
+			break
+		}
+		rest = rest[size:]
+		switch {
+		case name == "." || name == "..":
+			continue
+		case kind == unix.DT_DIR:
+			dirs = append(dirs, name)
+		}
+		names = append(names, name)
+	}
+	return names, dirs
 }
 
 // parseEntry reads one struct linux_dirent64 (getdents(2)): inode number and
 // offset of 8 bytes each, length of 2, type of 1, then the name and a NUL.
-func parseEntry(b []byte) (name string, off int64, size int, ok bool) {
+func parseEntry(b []byte) (name string, off int64, size int, kind uint8, ok bool) {
 	const head = 19
 	if len(b) < head {
-		return "", 0, 0, false
+		return "", 0, 0, 0, false
 	}
 	off = int64(binary.NativeEndian.Uint64(b[8:]))
 	size = int(binary.NativeEndian.Uint16(b[16:]))
 	if size < head+2 || size > len(b) {
-		return "", 0, 0, false
+		return "", 0, 0, 0, false
 	}
 	raw := b[head:size]
 	// A slash would lead elsewhere. The kernel looks for that since 5.5 only, and the
 	// file system may be a tenant's.
 	if i := bytes.IndexByte(raw, 0); i > 0 && bytes.IndexByte(raw[:i], '/') < 0 {
-		return string(raw[:i]), off, size, true
+		return string(raw[:i]), off, size, b[18], true
 	}
-	return "", 0, 0, false
+	return "", 0, 0, 0, false
 }
 
 func openDir(at int, name string, flags int) (int, error) {

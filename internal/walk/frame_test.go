@@ -25,7 +25,7 @@ func FuzzEntries(f *testing.F) {
 	f.Add(bytes.Repeat([]byte{0xff}, 100))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for len(b) > 0 {
-			name, _, size, ok := parseEntry(b)
+			name, _, size, _, ok := parseEntry(b)
 			if !ok {
 				return
 			}

@@ -41,7 +41,7 @@ func TestInode(t *testing.T) {
 			fd, err := e.Open()
 			must(t, err)
 			unix.Close(fd)
-			if e.inode == nil {
+			if !e.inodeKnown {
 				t.Error("flags were not read with the content")
 			}
 		}

@@ -45,8 +45,16 @@ type Entry struct {
 	name string
 	dir  int // descriptor of the directory that holds name
 	self int // descriptor of the directory itself, -1 for all else
-	// inode are its flags and project, if they were read when it was opened.
-	inode *chattr.Attributes
+	// inode are its flags and project, if they are known: they were read when it was opened,
+	// or by a scan.
+	inode      chattr.Attributes
+	inodeKnown bool
+
+	// tree is that of a scan, else nil. plain: it has no extended attributes; dense: its
+	// content has no holes.
+	tree         *tree
+	generation   uint32
+	plain, dense bool
 }
 
 // Error tells of an entry that is left out. The walk can go on after it.
@@ -63,15 +71,12 @@ var ErrTooLong = errors.New("path too long for the daemon")
 
 // Cursor stands in a tree. It is not safe for concurrent use.
 type Cursor struct {
-	// Skip, if set, is asked about every entry but the root, by its path and what stat
-	// tells, before anything else is read of it. Where stat fails, Stat is zero. What is
-	// skipped is not handed out and not entered, and no error of it is told.
-	Skip func(*Entry) bool
-	// Want, if set, is asked about every entry but the root when it is known what it is,
-	// about a directory when it was opened, before anything is read of it. What is not
-	// wanted is not handed out and not entered.
-	Want func(*Entry) bool
+	Rules
+	// Scouts, if set before the first Next, ask the kernel for what comes next on threads of
+	// their own. It serves where the disk is slow.
+	Scouts bool
 
+	scouts  *scouts
 	dev     uint64
 	stack   []*frame
 	path    []byte // of the directory on top of the stack; frames know their part
@@ -94,15 +99,18 @@ func Open(dir string) (*Cursor, error) {
 }
 
 // OpenAt starts a walk at an open directory. It takes over fd, also on error.
-func OpenAt(fd int) (*Cursor, error) {
-	c := &Cursor{}
+func OpenAt(fd int) (*Cursor, error) { return openAt(fd, "") }
+
+// openAt is OpenAt for a directory that is called path.
+func openAt(fd int, path string) (*Cursor, error) {
+	c := &Cursor{path: []byte(path)}
 	var st unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(fd, &st) }); err != nil {
 		unix.Close(fd)
 		return nil, &Error{"stat", "/", err}
 	}
 	c.dev = st.Dev
-	c.stack = []*frame{{fd: fd, stat: st}}
+	c.stack = []*frame{{fd: fd, stat: st, length: len(path)}}
 	return c, nil
 }
 
@@ -119,6 +127,8 @@ func (c *Cursor) Close() {
 	}
 	c.stack = nil
 	c.drop()
+	c.scouts.close()
+	c.scouts = nil
 	c.done = true
 }
 
@@ -146,6 +156,9 @@ func (c *Cursor) Next() (*Entry, error) {
 		}
 		c.drop()
 		name, err := top.next()
+		if top.fresh && c.Scouts {
+			c.scout(top)
+		}
 		if err == io.EOF {
 			return c.leave(top), nil
 		}
@@ -166,12 +179,28 @@ func (c *Cursor) Next() (*Entry, error) {
 	return nil, io.EOF
 }
 
+// scout sends scouts to what a directory was just found to hold: to its files, unless they
+// have been here before, and into its directories.
+func (c *Cursor) scout(f *frame) {
+	f.fresh = false
+	names, dirs := f.waiting()
+	if f.known {
+		names, f.known = nil, false
+	}
+	if len(names)+len(dirs) > 1 {
+		if c.scouts == nil {
+			c.scouts = newScouts()
+		}
+		c.scouts.send(f.fd, names, dirs)
+	}
+}
+
 // visit looks at one name. It returns nothing for a directory that it enters.
 func (c *Cursor) visit(top *frame, name, path string) (*Entry, error) {
 	e := &Entry{Path: path, Parent: top.stat.Ino, name: name, dir: top.fd, self: -1}
 	err := retry(func() error { return unix.Fstatat(top.fd, name, &e.Stat, unix.AT_SYMLINK_NOFOLLOW) })
 	switch {
-	case c.Skip != nil && c.Skip(e):
+	case c.skips(e):
 		return nil, nil
 	case len(path) > MaxPath:
 		return nil, &Error{"save", path[:256] + "...", ErrTooLong}
@@ -192,18 +221,18 @@ func (c *Cursor) visit(top *frame, name, path string) (*Entry, error) {
 		if err != nil {
 			return nil, &Error{"open directory", path, err}
 		}
-		if e.self = fd; c.Want != nil && !c.Want(e) {
+		if e.self = fd; !c.wants(e) {
 			unix.Close(fd)
 			return nil, nil
 		}
-		c.stack = append(c.stack, &frame{fd: fd, length: len(path), name: name, stat: e.Stat})
+		c.stack = append(c.stack, &frame{fd: fd, length: len(path), name: name, stat: e.Stat, known: c.scouts != nil})
 		c.path = append(c.path[:0], path...)
 		if n := len(c.stack) - 1 - open; n >= 0 {
 			c.stack[n].release()
 		}
 		return nil, nil
 	}
-	if c.Want != nil && !c.Want(e) {
+	if !c.wants(e) {
 		return nil, nil
 	}
 	return e, nil

@@ -249,7 +249,7 @@ func TestOpenFailsOnNoDirectory(t *testing.T) {
 
 func TestParseEntryRefusesNonsense(t *testing.T) {
 	for _, b := range [][]byte{nil, make([]byte, 10), make([]byte, 24), append(make([]byte, 16), 200, 0, 4, 'x', 0)} {
-		if _, _, _, ok := parseEntry(b); ok {
+		if _, _, _, _, ok := parseEntry(b); ok {
 			t.Errorf("parseEntry(%v) = ok, want refusal", b)
 		}
 	}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package walk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/internal/ext4"
+)
+
+// How a scan is tried before it is believed.
+const (
+	sampleInodes = 64
+	// announcedTables is how much of the directories' blocks is read before they are asked for.
+	announcedTables = 256 << 20
+)
+
+// OpenScan starts a scan of the file system that is mounted, read-only, at dir. All its
+// inode tables are read for that, which takes what reading some dozens of megabytes takes.
+// It fails, with the reason, unless the tables are of a kind that is known, agree with
+// their checksums and counts, and a sample of inodes and directories agrees with what the
+// kernel says. A Cursor does the same work without any of that.
+func OpenScan(ctx context.Context, dir string) (*Scan, error) {
+	fd, err := openDir(unix.AT_FDCWD, dir, 0)
+	if err != nil {
+		return nil, &Error{"open", dir, err}
+	}
+	s, err := openScan(ctx, dir, fd)
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return s, nil
+}
+
+func openScan(ctx context.Context, dir string, fd int) (*Scan, error) {
+	var fs unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(fd, &fs) }); err != nil {
+		return nil, err
+	}
+	if fs.Type != unix.EXT4_SUPER_MAGIC {
+		return nil, fmt.Errorf("its file system is not ext4 (type %#x)", fs.Type)
+	}
+	if fs.Flags&unix.ST_RDONLY == 0 {
+		return nil, errors.New("it is mounted to be written to")
+	}
+	dev, err := ext4.Device(dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := checkedScan(ctx, dev, fd)
+	if err != nil {
+		dev.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func checkedScan(ctx context.Context, dev *os.File, fd int) (*Scan, error) {
+	tables, err := ext4.Open(dev)
+	if err != nil {
+		return nil, err
+	}
+	survey, err := tables.Check(ctx, ext4.Options{
+		Workers:    min(4, runtime.NumCPU()),
+		Sample:     sampleInodes,
+		Seed:       uint64(time.Now().UnixNano()),
+		AheadBytes: announcedTables,
+		Ahead: func(off, n int64) {
+			_ = unix.Fadvise(int(dev.Fd()), off, n, unix.FADV_WILLNEED)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, err := newScan(tables, dev, fd)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.agrees(survey.Sample); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// agrees compares the root and a sample of inodes with what the kernel says of them.
+func (s *Scan) agrees(sample []ext4.Inode) error {
+	for _, in := range append([]ext4.Inode{s.stack[0].dir}, sample...) {
+		if err := s.agree(in); err != nil {
+			return fmt.Errorf("inode %d: %w", in.Ino, err)
+		}
+	}
+	return nil
+}
+
+func (s *Scan) agree(in ext4.Inode) error {
+	in.Stat.Dev = s.dev
+	if in.Doubt {
+		return nil // the kernel is asked anyway
+	}
+	e := s.entry("", "", &in, 0)
+	fd, err := e.tree.open(e, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return fmt.Errorf("open by its number: %w", err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := retry(func() error { return unix.Fstat(fd, &st) }); err != nil {
+		return err
+	}
+	if st != in.Stat {
+		return fmt.Errorf("its table says %+v, the kernel %+v", in.Stat, st)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
+		return s.sameLink(e, &in)
+	case unix.S_IFDIR:
+		return s.sameNames(e, &in)
+	}
+	return nil
+}
+
+func (s *Scan) sameLink(e *Entry, in *ext4.Inode) error {
+	ours, err := s.in.Readlink(in)
+	theirs, err2 := e.readlink()
+	if err != nil || err2 != nil || ours != theirs {
+		return fmt.Errorf("its table has link %q (%v), the kernel %q (%v)", ours, err, theirs, err2)
+	}
+	return nil
+}
+
+// sameNames compares the first names of a directory.
+func (s *Scan) sameNames(e *Entry, in *ext4.Inode) error {
+	fd, err := e.tree.open(e, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	theirs := &frame{fd: fd}
+	defer theirs.release()
+	p := &page{dir: *in}
+	if err := s.read(p); err != nil {
+		return err
+	}
+	if !p.last {
+		return nil // the kernel's order is another one
+	}
+	ours := map[string]uint32{}
+	for _, n := range p.names {
+		ours[n.name] = n.ino
+	}
+	for {
+		name, err := theirs.next()
+		if err != nil {
+			break
+		}
+		if _, ok := ours[name]; !ok {
+			return fmt.Errorf("the kernel has %q in it, its blocks have not", name)
+		}
+		delete(ours, name)
+	}
+	if len(ours) > 0 {
+		return fmt.Errorf("its blocks have %d names that the kernel has not", len(ours))
+	}
+	return nil
+}
