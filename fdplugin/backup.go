@@ -38,6 +38,10 @@ type backup struct {
 	// starved is set by the watch when it has ended the snapshot.
 	starved error
 
+	// since and accurate are the daemon's answers of that name.
+	since    int64
+	accurate bool
+
 	stream  *stream
 	next    *item // what the daemon is to be told of, nil at the end
 	told    bool  // the daemon has been told of it
@@ -63,6 +67,9 @@ type backup struct {
 // node when it fails is taken back by end.
 func (b *backup) begin() error {
 	b.file, b.started = -1, time.Now()
+	if b.job.partial() {
+		b.since, b.accurate = b.job.Host.Since(), b.job.Host.Accurate()
+	}
 	if err := b.job.sweep(); err != nil {
 		return err
 	}

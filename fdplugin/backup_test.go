@@ -234,6 +234,7 @@ func TestBackupJudgesTheFileSet(t *testing.T) {
 func TestBackupGoesOnAfterABadFile(t *testing.T) {
 	n := webNode(t)
 	j, log := n.job(t, bareos)
+	j.oneByOne = true
 	must(t, j.StartBackup(cmd))
 	emptied := false
 	for {
@@ -281,6 +282,7 @@ func (n *fakeNode) mounted(path string) string {
 func TestNoLinkToALostFile(t *testing.T) {
 	n := webNode(t)
 	j, _ := n.job(t, Daemon{Name: "Bacula 15", AlwaysXattrs: true})
+	j.oneByOne = true
 	must(t, j.StartBackup(cmd))
 	first, saved := "", ""
 	for {

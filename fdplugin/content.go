@@ -16,7 +16,7 @@ import (
 // to reserved room for a hole (7d95eddf313c, "ext4: fix SEEK_HOLE").
 func (b *backup) hasHoles() bool {
 	st := &b.next.Stat
-	if st.Blocks*512 < st.Size || b.estimate || !b.next.still || b.next.open == nil {
+	if st.Blocks*512 < st.Size || b.estimate || !b.next.still || b.next.dense || b.next.open == nil {
 		return st.Blocks*512 < st.Size
 	}
 	b.close()
@@ -69,7 +69,11 @@ var errNotReadOut = errors.New("the daemon has not read it to its end")
 func (b *backup) close() {
 	b.early = false
 	if b.file >= 0 {
-		unix.Close(b.file)
+		if b.next != nil && b.next.still {
+			closeRead(b.file)
+		} else {
+			unix.Close(b.file)
+		}
 		b.file = -1
 	}
 }

@@ -61,6 +61,9 @@ type item struct {
 	xattrs func() ([]walk.Xattr, error)
 	// still: nobody writes to it, since it is in a snapshot.
 	still bool
+	// dense: its content surely has no holes. lasting: it is good for longer than until the
+	// next one is looked at. moved: what is here was not here before, whatever its times say.
+	dense, lasting, moved bool
 	// path is its path in the tree that was walked, disk whose tree that is; nil for the
 	// node's own.
 	path string

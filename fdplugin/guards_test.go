@@ -106,6 +106,7 @@ func lossy(t *testing.T, options string, unopened, unread []string) (*jobLog, in
 		put(t, n.path(fmt.Sprintf("tree-root/f/%d", i)), "12345")
 	}
 	j, log := n.job(t, bareos)
+	j.oneByOne = true
 	must(t, j.StartBackup(cmd+options))
 	told := 0
 	in := func(list []string, name string) bool {
@@ -178,6 +179,7 @@ func TestMaxErrors(t *testing.T) {
 func TestMaxErrorsOfTheWalk(t *testing.T) {
 	n := webNode(t)
 	j, log := n.job(t, bareos)
+	j.oneByOne = true
 	must(t, j.StartBackup(cmd+":max_errors=1"))
 	emptied := false
 	for {
@@ -320,6 +322,7 @@ func TestIsRoot(t *testing.T) {
 func TestMaxErrorsOfAttributes(t *testing.T) {
 	n := webNode(t)
 	j, log := n.job(t, bareos)
+	j.oneByOne = true
 	must(t, j.StartBackup(cmd+":max_errors=0"))
 	for {
 		e, err := j.NextFile(Flags{HardLinks: true, Xattrs: true})

@@ -154,6 +154,10 @@ type Job struct {
 	// stayed are containers of which something stays although their restore has failed.
 	stayed map[string]bool
 
+	// oneByOne: of a tree that is walked nothing is looked at before its turn, for tests in
+	// which it changes.
+	oneByOne bool
+
 	// mu guards what follows against the watch over the free space.
 	mu      sync.Mutex
 	journal *undo.Journal

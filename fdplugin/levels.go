@@ -46,7 +46,7 @@ func (b *backup) take(v *volume, it *item) bool {
 	if !b.job.partial() {
 		return true
 	}
-	changed := b.changed(it) || v.moved(it.path) || b.places.missed(missedEntry, v.conf.UUID, it.path, b.baseRun)
+	changed := b.changed(it) || it.moved || b.places.missed(missedEntry, v.conf.UUID, it.path, b.baseRun)
 	if linked(it) && v.groups.wait(it, changed) {
 		return false
 	}

@@ -31,6 +31,8 @@ type Options struct {
 	Choice Choice
 	// MaxErrors is how many files may fail to be read, nil for any number.
 	MaxErrors *int64
+	// Scan is how the attributes of files are read.
+	Scan Scan
 	// Lockfile is held for the job, after a wait of LockWait (0: without limit).
 	Lockfile string
 	LockWait time.Duration
@@ -114,7 +116,7 @@ type option struct {
 
 // options is the table, in the order of the documentation.
 func options() []option {
-	return slices.Concat(commonOptions(), choosingOptions(), targetOptions(), anywhereOptions(), fileOptions())
+	return slices.Concat(commonOptions(), choosingOptions(), speedOptions(), targetOptions(), anywhereOptions(), fileOptions())
 }
 
 func commonOptions() []option {

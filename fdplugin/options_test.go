@@ -131,6 +131,13 @@ var judged = map[string]struct {
 		map[string]func(Options) bool{"/none/x": func(o Options) bool { return slices.Equal(o.Choice.Files, []string{"/none/x"}) }},
 		map[string]string{"": "no absolute path", "x": "no absolute path", "/x/": "no absolute path", "/x" + strings.Repeat(":exclude_file=/x", maxLists): "one too many"},
 	},
+	"scan": {
+		map[string]func(Options) bool{
+			"auto": func(o Options) bool { return o.Scan == ScanAuto }, "ext4": func(o Options) bool { return o.Scan == ScanTables },
+			"walk": func(o Options) bool { return o.Scan == ScanWalk },
+		},
+		map[string]string{"": "none of these", "xfs": "none of these"},
+	},
 	"std_excludes": {
 		map[string]func(Options) bool{
 			"yes": func(o Options) bool { return o.Choice.Std }, "no": func(o Options) bool { return !o.Choice.Std },

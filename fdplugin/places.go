@@ -160,11 +160,11 @@ func (b *backup) placesKnown() bool { return b.places.known && b.baseRun > 0 }
 // now may be older than the job that this one goes by.
 func (b *backup) enter(v *volume, e *walk.Entry, rules uint32) {
 	since := b.places.note(v.conf.UUID, e, rules)
-	if !b.job.partial() || b.job.Host.Accurate() || v.moved(e.Path) {
+	if !b.job.partial() || b.accurate || v.moved(e.Path) {
 		return
 	}
 	// The root cannot be renamed.
-	renamed := e.Path != "" && e.Stat.Ctim.Sec >= b.job.Host.Since()
+	renamed := e.Path != "" && e.Stat.Ctim.Sec >= b.since
 	missed := b.places.missed(missedTree, v.conf.UUID, e.Path, b.baseRun)
 	if b.placesKnown() && since > b.baseRun || !b.placesKnown() && renamed || missed {
 		v.elsewhere, v.anew = e.Path, true
@@ -175,5 +175,5 @@ func (b *backup) enter(v *volume, e *walk.Entry, rules uint32) {
 // where it is, or as it is, at the time of the job that this one goes by. The walk does not come back
 // to what it has left.
 func (v *volume) moved(path string) bool {
-	return v.anew && (path == v.elsewhere || v.elsewhere == "" || strings.HasPrefix(path, v.elsewhere+"/"))
+	return v != nil && v.anew && (path == v.elsewhere || v.elsewhere == "" || strings.HasPrefix(path, v.elsewhere+"/"))
 }

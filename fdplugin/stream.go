@@ -204,7 +204,7 @@ func (b *backup) addVolumes() error {
 // addVolume sends one disk: what of it is chosen, and at its end the files with several
 // names that have waited.
 func (b *backup) addVolume(v *volume, name string, dev uint64) error {
-	c, err := walk.Open(v.dir)
+	c, err := b.openDisk(v)
 	if err != nil {
 		return fmt.Errorf("snapshot of disk %s: %w", v.mountName(), err)
 	}
@@ -214,7 +214,7 @@ func (b *backup) addVolume(v *volume, name string, dev uint64) error {
 	}
 	b.foundByCheck(v)
 	choose := b.newChooser(v, name, dev)
-	c.Skip, c.Want = choose.skip, choose.want
+	c.Obey(walk.Rules{Skip: choose.skip, Want: choose.want})
 	v.groups = newGroups(b.job.Node.State)
 	v.groups.torn = b.reselected
 	b.stream.then(func() error {
@@ -274,19 +274,33 @@ func (b *backup) unread(v *volume, name string, err error) error {
 	return err
 }
 
+// cursor goes over a tree, see walk.Cursor.
+type cursor interface {
+	Next() (*walk.Entry, error)
+	Close()
+}
+
 // addTree sends what a cursor finds under the name given, of a disk or, if that is nil,
 // of the node. want, if set, chooses.
-func (b *backup) addTree(c *walk.Cursor, v *volume, name string, dev uint64, want func(*item) bool) {
-	b.stream.close = append(b.stream.close, c.Close)
+func (b *backup) addTree(c cursor, v *volume, name string, dev uint64, want func(*item) bool) {
+	a := &ahead{wanted: b.reads, whole: v != nil && !b.job.partial() && !b.estimate && !b.job.oneByOne, next: func() (*item, error) {
+		e, err := c.Next()
+		if err != nil {
+			return nil, err
+		}
+		it := fileItem(e, name, dev)
+		it.moved = v.moved(e.Path)
+		if e.Crossing {
+			b.job.Log.Warnf("not saved: another file system is mounted at %s", text.Name(it.Name))
+		}
+		return it, nil
+	}}
+	b.stream.close = append(b.stream.close, a.close, c.Close)
 	b.stream.parts = append(b.stream.parts, func() (*item, error) {
 		for {
-			e, err := c.Next()
+			it, err := a.Next()
 			if err != nil {
 				return nil, b.unread(v, name, err)
-			}
-			it := fileItem(e, name, dev)
-			if e.Crossing {
-				b.job.Log.Warnf("not saved: another file system is mounted at %s", text.Name(it.Name))
 			}
 			if it.Stat.Mode&unix.S_IFMT == unix.S_IFSOCK {
 				b.left.sockets++
@@ -299,9 +313,18 @@ func (b *backup) addTree(c *walk.Cursor, v *volume, name string, dev uint64, wan
 	})
 }
 
+// reads reports whether the content of a file will be asked for: in a partial job if it
+// looks new by its times, by which the daemon goes as a rule.
+func (b *backup) reads(it *item) bool {
+	if b.estimate || it.Kind != Regular {
+		return false
+	}
+	return !b.job.partial() || it.moved || it.Stat.Mtim.Sec >= b.since || it.Stat.Ctim.Sec >= b.since
+}
+
 // fileItem makes an item of what a walk has found.
 func fileItem(e *walk.Entry, name string, dev uint64) *item {
-	it := &item{Entry: Entry{Kind: Special, Name: name, Stat: e.Stat}, xattrs: attributesOf(e), path: e.Path}
+	it := &item{Entry: Entry{Kind: Special, Name: name, Stat: e.Stat}, xattrs: attributesOf(e), path: e.Path, dense: e.Dense(), lasting: e.Lasting()}
 	if e.Path != "" {
 		it.Name += "/" + e.Path
 	}
