@@ -25,6 +25,7 @@ type ahead struct {
 	whole bool
 
 	queue []coming
+	first int     // of queue that has not come yet
 	now   *opened // of the item that came last
 	files int     // that are open in the queue
 	bytes int64
@@ -64,25 +65,27 @@ const (
 func (a *ahead) Next() (*item, error) {
 	a.drop(a.now)
 	a.now = nil
-	if a.files < aheadFiles/2 {
+	if n := len(a.queue) - a.first; n == 0 || n < aheadItems/2 && a.files < aheadFiles/2 {
 		a.fill()
 	}
-	if len(a.queue) == 0 {
+	if a.first == len(a.queue) {
 		return a.next()
 	}
-	c := a.queue[0]
-	a.queue[0] = coming{}
-	a.queue = a.queue[1:]
+	c := a.queue[a.first]
+	a.queue[a.first] = coming{}
+	a.first++
 	a.now = c.open
 	return c.it, c.err
 }
 
 // fill looks at items until enough files are open.
 func (a *ahead) fill() {
-	if n := len(a.queue); n > 0 && !a.queue[n-1].lasts() {
+	if n := len(a.queue); n > a.first && !a.queue[n-1].lasts() {
 		return
 	}
-	a.queue = append(make([]coming, 0, aheadItems), a.queue...)
+	n := copy(a.queue, a.queue[a.first:])
+	clear(a.queue[n:])
+	a.queue, a.first = a.queue[:n], 0
 	for !a.ended && len(a.queue) < aheadItems && a.files < aheadFiles && a.bytes < aheadBytes {
 		it, err := a.next()
 		c := coming{it: it, err: err}
@@ -149,10 +152,10 @@ func (a *ahead) drop(o *opened) {
 // close gives up what is open. Nothing more comes then.
 func (a *ahead) close() {
 	a.drop(a.now)
-	for _, c := range a.queue {
+	for _, c := range a.queue[a.first:] {
 		a.drop(c.open)
 	}
-	a.now, a.queue, a.ended = nil, nil, true
+	a.now, a.queue, a.first, a.ended = nil, nil, 0, true
 	a.next = func() (*item, error) { return nil, io.EOF }
 }
 

@@ -107,17 +107,17 @@ func (c *chooser) skip(e *walk.Entry) bool {
 
 // want decides by what an entry is, and asks the FileSet about directories.
 func (c *chooser) want(e *walk.Entry) bool {
-	full, it := c.full(e.Path), fileItem(e, c.name, c.dev)
+	full, kind := c.full(e.Path), e.Stat.Mode&unix.S_IFMT
 	choice := &c.b.opts.Choice
 	switch {
 	case choice.NoDump && noDump(e):
 		c.leave(byNoDump, full, e)
-	case choice.Larger > 0 && it.Kind == Regular && uint64(e.Stat.Size) > choice.Larger:
+	case choice.Larger > 0 && kind == unix.S_IFREG && uint64(e.Stat.Size) > choice.Larger:
 		c.leave(bySize, full, e)
-	case it.Kind == Directory && !c.b.accepts(it):
+	case kind == unix.S_IFDIR && !c.b.accepts(fileItem(e, c.name, c.dev)):
 		c.leave(byFileSet, full, e)
 	default:
-		if it.Kind == Directory && !e.Crossing {
+		if kind == unix.S_IFDIR && !e.Crossing {
 			c.enter(e)
 		}
 		return true

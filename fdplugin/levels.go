@@ -60,6 +60,9 @@ func (b *backup) take(v *volume, it *item) bool {
 // accepts asks the daemon whether the Options of the FileSet let the item pass. They
 // are made for names as the daemon finds them, without a slash at the end.
 func (b *backup) accepts(it *item) bool {
+	if it.Kind != Directory {
+		return b.job.Host.Accepts(&it.Entry)
+	}
 	e := it.Entry
 	e.Name = strings.TrimSuffix(e.Name, "/")
 	return b.job.Host.Accepts(&e)

@@ -53,7 +53,7 @@ func (b *backup) openDisk(v *volume) (diskCursor, error) {
 	s, err := walk.OpenScan(b.job.ctx, v.dir)
 	switch {
 	case err == nil:
-		b.job.Log.Debugf("tables of disk %s read in %s", v.mountName(), text.Duration(time.Since(begin)))
+		b.job.Log.Infof("disk %s: the tables of its file system have %s inodes and were read in %s", v.mountName(), text.Count(int64(s.Inodes)), text.Duration(time.Since(begin)))
 		s.ByContent = !b.job.partial() && !b.estimate
 		s.Strayed = func(path string, why error) {
 			b.job.Log.Infof("disk %s: the kernel is asked for what is in /%s, since its tables cannot be read: %v", v.mountName(), text.Name(path), why)

@@ -84,6 +84,7 @@ func checkedScan(ctx context.Context, dev *os.File, fd int) (*Scan, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Inodes = survey.Inodes
 	if err := s.agrees(survey.Sample); err != nil {
 		return nil, err
 	}

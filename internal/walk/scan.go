@@ -28,6 +28,8 @@ type Scan struct {
 	// ByContent hands out the files of a directory in the order of their contents on the
 	// disk. It serves who reads them.
 	ByContent bool
+	// Inodes is how many are in use.
+	Inodes uint64
 	// Strayed, if set, is told when the kernel is asked instead, and why.
 	Strayed func(path string, why error)
 
