@@ -30,7 +30,7 @@ type Config struct {
 	LockSeconds int    `json:"lock_seconds"` // how long a descriptor's lock is waited for
 	MergePaceMS int    `json:"merge_pace_ms"`
 	// Pause names a point at which ploop says so in DIR/paused and waits for a minute, or for the file to go:
-	// "frozen", "switched", "merge-marked", "offline-merge".
+	// "frozen", "switched", "merge-marked", "offline-merge", "mounted".
 	Pause string `json:"pause,omitempty"`
 	// Fault is planted in one call of ploop or prlctl: see Call.
 	Fault string `json:"fault,omitempty"`

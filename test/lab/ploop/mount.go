@@ -116,6 +116,9 @@ func (d *disk) mount(m mountOptions) code {
 		return c
 	}
 	t.register(dev)
+	if m.target != "" {
+		t.pause("mounted")
+	}
 	if d.cookie == "" && m.target != "" {
 		_ = os.Remove(statfsName(d.base()))
 	}

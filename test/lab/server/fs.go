@@ -6,6 +6,7 @@ import (
 	"sort"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -19,12 +20,14 @@ type disks struct {
 	nodes map[uint64]*device
 	last  uint64
 	bad   []spoilt
+
+	pace pace
 }
 
 func newDisks() *disks {
 	return &disks{
 		RawFileSystem: fuse.NewDefaultRawFileSystem(), names: map[string]*device{}, nodes: map[uint64]*device{},
-		last: fuse.FUSE_ROOT_ID,
+		last: fuse.FUSE_ROOT_ID, pace: pace{wait: time.Sleep},
 	}
 }
 
@@ -144,6 +147,7 @@ func (s *disks) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadR
 	if s.unreadable(d, int64(in.Offset), int64(in.Offset)+int64(len(buf))) {
 		return nil, fuse.EIO
 	}
+	s.pace.read(d.node, int64(in.Offset), int64(in.Offset)+int64(len(buf)))
 	if _, err := d.chain.ReadAt(buf, int64(in.Offset)); err != nil {
 		return nil, fuse.Status(errno(err))
 	}

@@ -59,6 +59,7 @@ type request struct {
 	Cluster int64  `json:"cluster"`
 	Offset  int64  `json:"offset"` // spoil: a part of the disk, in bytes
 	Length  int64  `json:"length"`
+	DelayUS int64  `json:"delay_us"` // slow: how long a random read waits, in microseconds
 }
 
 // Answer is what an order brought.
@@ -67,8 +68,9 @@ type Answer struct {
 	Errno   int         `json:"errno,omitempty"`
 	Devices []Device    `json:"devices,omitempty"`
 	Merge   image.Stats `json:"merge"`
-	MS      float64     `json:"ms"`    // how long the order took inside the server
-	Clean   bool        `json:"clean"` // remove: the top was closed cleanly
+	MS      float64     `json:"ms"`     // how long the order took inside the server
+	Clean   bool        `json:"clean"`  // remove: the top was closed cleanly
+	Served  Served      `json:"served"` // slow: what was read since the last such order
 }
 
 // Err turns a refusal back into an error.

@@ -99,6 +99,9 @@ func order(fs *disks, c *net.UnixConn, r request, files []*os.File, a *Answer) e
 	case "heal":
 		fs.heal()
 		return nil
+	case "slow":
+		a.Served = fs.pace.set(time.Duration(r.DelayUS) * time.Microsecond)
+		return nil
 	case "add":
 		d, err := newDevice(r.Device, files)
 		if err != nil {

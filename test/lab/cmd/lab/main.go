@@ -35,6 +35,7 @@ const usage = `usage: lab COMMAND ...
   nasty ROOT full|small|too-long     what needs a mounted disk: limits of the file system, flags; paths no daemon takes
   spoil DIR FILE OFFSET LENGTH       make a part of a file on a mounted disk of the node unreadable
   heal DIR                           make all that was spoilt readable again
+  slow DIR TIME                      each random read of a disk takes so much longer, such as 2ms; 0 for none
   now                                the monotonic time of ledgers and logs, in nanoseconds
   workload-verify --ledger F --before TIME ROOT
                                      judge a restored tree by what was durable in the container before TIME
@@ -80,7 +81,7 @@ func command(name string, args []string) error {
 	}
 	commands := map[string]func([]string) error{
 		"up": up, "down": down, "crash": crash, "clean": clean, "exec": execIn, "set": set, "free": free, "create": create,
-		"spoil": spoil, "heal": heal, "start": start, "stop": stop, "status": status, "check": check, "nasty": makeNasty, "now": now,
+		"spoil": spoil, "heal": heal, "slow": slow, "start": start, "stop": stop, "status": status, "check": check, "nasty": makeNasty, "now": now,
 		"workload": runWorkload, "workload-verify": verify, "lockstep": lockstep,
 	}
 	cmd, ok := commands[name]

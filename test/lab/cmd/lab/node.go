@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/bareos-contrib/vz7ct/test/lab/badblock"
 	"github.com/bareos-contrib/vz7ct/test/lab/container"
 	"github.com/bareos-contrib/vz7ct/test/lab/node"
+	"github.com/bareos-contrib/vz7ct/test/lab/server"
 )
 
 func up(args []string) error {
@@ -121,6 +123,26 @@ func heal(args []string) error {
 		return err
 	}
 	return badblock.Heal(l)
+}
+
+// slow changes how slow all disks are, and says what they have served since the last change.
+func slow(args []string) error {
+	l, rest, err := lab(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return errUsage
+	}
+	delay, err := time.ParseDuration(rest[0])
+	if err != nil || delay < 0 || delay > time.Second {
+		return fmt.Errorf("slow %s: want a time from 0 to 1s, such as 2ms", rest[0])
+	}
+	s, err := server.Client{Dir: l.Dir}.Slow(delay)
+	if err == nil {
+		fmt.Printf("random=%d sequential=%d at_once=%d\n", s.Random, s.Sequential, s.AtOnce) //nolint:forbidigo // the command's output
+	}
+	return err
 }
 
 func set(args []string) error {
