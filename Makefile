@@ -6,6 +6,7 @@
 # make fidelity    containers with all that a tree can have, saved and restored, judged entry by entry
 # make levels      changes of every kind between full, incremental and differential backups, and what each must save
 # make faults      jobs stopped at every call of ploop and prlctl, and what comes of it
+# make bench       how fast the plugin is beside the daemon's own backup of the same tree: see docs/bench.md
 # make attacks     a tenant with root, and hostile backups, against restores and backups (a part of make test)
 # make build       build/vz7ct-fd.so, the plugin, and build/vz7ct, its companion
 # make unit        unit tests alone: no root, under 30 seconds
@@ -20,6 +21,15 @@
 #   VZ7CT_FAULTS=backup/power     which points make faults plays: an operation, a kind, both; default: all
 #   VZ7CT_FAULT_NODES=4           how many stand-in nodes are at work at the same time; default: 3
 #   VZ7CT_RACE_TIME=1m            how long make attacks plays each racing attack, each way; default: 5s
+#   BENCH_ROUNDS=1                how often make bench plays each contestant of a case; default: 5
+#   BENCH_FILES=20000             regular files of its container; default: 200000
+#   BENCH_SLOW_FILES=5000         those of the container on the slow disk, which is also the one restored; default: 20000
+#   BENCH_LARGE=512               MiB of its large file; default: 4096
+#   BENCH_CASES=full-cold,large   the cases that it plays; default: all
+#   BENCH_TREE=/usr/share         the files that it multiplies, a folder or a tar file; default: build/tree.tar
+#   BENCH_DIR=/srv                where it puts its node, some 12 GiB; default: /var/tmp
+#   BENCH_KEEP=1                  its result becomes the kept one: docs/bench, docs/bench.md, README.md
+#   BENCH_MEMORY=1                it compares only the peak memory with BENCH_FILES and with five times as many, empty files
 #   VZ7CT_SEED=42                 the moments of the random kills, as they were in a run that has printed this
 
 SHELL := /bin/bash
@@ -64,6 +74,7 @@ tools: $(BUILD)/inject/vz7ct-fd.so
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/compare ./test/compare/cmd/compare
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BUILD)/nosys ./test/e2e/cmd/nosys
 	CGO_ENABLED=0 $(GO) build -o $(BUILD)/demo ./test/e2e/cmd/demo
+	CGO_ENABLED=0 $(GO) build -o $(BUILD)/bench ./test/bench/cmd/bench
 	$(MAKE) -C test/fdhost fdhost fdhost-sanitize
 
 # What comes from Debian: packages, and a root tree for containers.
@@ -117,6 +128,14 @@ faults: packages
 	set -o pipefail; VZ7CT_FAULTS=$${VZ7CT_FAULTS:-all} VZ7CT_FAULTS_TABLE=$(CURDIR)/$(BUILD)/log/faults.md VZ7CT_ROOT_TESTS=1 \
 	  $(GO) test -count=1 -timeout 180m -v -run '^TestFaults$$' ./test/e2e/ | tee $(BUILD)/log/faults.log
 	@grep -o 'faults: points=.*' $(BUILD)/log/faults.log | tail -n 1
+
+# Ours, the daemon's own backup and others in turns, on one node. "bench: CASE ratio=N ours_s=N native_s=N" for each case at
+# the end; this run's figures are in build/bench. A quiet machine is needed, and some 20 minutes.
+.PHONY: bench
+bench: packages
+	$(MAKE) -s build tools $(if $(BENCH_TREE),,$(BUILD)/tree.tar)
+	mkdir -p $(BUILD)/log
+	set -o pipefail; $(BUILD)/bench 2>&1 | tee $(BUILD)/log/make-bench.log
 
 # The last line is "attacks: tried=N escaped=0 controls=N/N".
 .PHONY: attacks

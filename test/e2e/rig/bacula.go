@@ -101,6 +101,9 @@ Storage { Name = Slow; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; De
 Pool { Name = P; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-"; Next Pool = Whole }
 Storage { Name = Whole; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = Whole; Media Type = File; Maximum Concurrent Jobs = 100 }
 Pool { Name = Whole; Pool Type = Backup; AutoPrune = no; Recycle = no; Maximum Volumes = 1000; Storage = Whole; Label Format = "W-" }
+Storage { Name = Null; Address = 127.0.0.1; SDPort = %[3]d; Password = %[5]s; Device = Null; Media Type = Null; Maximum Concurrent Jobs = 100 }
+Pool { Name = Names; Pool Type = Backup; AutoPrune = no; Recycle = no; Label Format = "N-" }
+Pool { Name = Nothing; Pool Type = Backup; AutoPrune = no; Recycle = no; Label Format = "Z-"; Catalog Files = no }
 Pool { Name = Slow; Pool Type = Backup; AutoPrune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = /nonexistent } }
 Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 100 }
@@ -113,6 +116,8 @@ Device { Name = D; Media Type = File; Archive Device = %[2]s/volumes; LabelMedia
 Device { Name = Slow; Media Type = Slow; Archive Device = %[2]s/slow; LabelMedia = no; Random Access = yes; AutomaticMount = yes
   RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 100 }
 Device { Name = Whole; Media Type = File; Archive Device = %[2]s/volumes; LabelMedia = yes; Random Access = yes; AutomaticMount = yes
+  RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 100 }
+Device { Name = Null; Media Type = Null; Device Type = Fifo; Archive Device = /dev/null; LabelMedia = yes; Random Access = no; AutomaticMount = no
   RemovableMedia = no; AlwaysOpen = no; Maximum Concurrent Jobs = 100 }
 Messages { Name = M; director = dir = all }
 `, s.ports.sd, s.Dir, password),

@@ -140,6 +140,9 @@ Storage { Name = S; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device 
 Storage { Name = Slow; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = Slow; Media Type = Slow; Maximum Concurrent Jobs = 100 }
 Pool { Name = P; Pool Type = Backup; Auto Prune = no; Recycle = no; Maximum Volumes = 1000; Label Format = "V-"; Next Pool = Whole
 }
+Storage { Name = Null; Address = 127.0.0.1; Port = %[3]d; Password = %[5]s; Device = Null; Media Type = Null; Maximum Concurrent Jobs = 100 }
+Pool { Name = Names; Pool Type = Backup; Auto Prune = no; Recycle = no; Label Format = "N-" }
+Pool { Name = Nothing; Pool Type = Backup; Auto Prune = no; Recycle = no; Label Format = "Z-"; Catalog Files = no }
 Pool { Name = Slow; Pool Type = Backup; Auto Prune = no; Recycle = no }
 FileSet { Name = none; Include { Options { signature = MD5 } File = "/nonexistent" } }
 Job { Name = restore; Type = Restore; Client = fd; FileSet = none; Storage = S; Pool = P; Messages = M; Where = /; Maximum Concurrent Jobs = 100
@@ -161,6 +164,8 @@ Device { Name = D; Media Type = File; Device Type = File; Archive Device = %[2]s
 Device { Name = Slow; Media Type = Slow; Device Type = File; Archive Device = %[2]s/slow; Label Media = no; Random Access = yes; Automatic Mount = yes
   Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 100 }
 Device { Name = Whole; Media Type = File; Device Type = File; Archive Device = %[2]s/volumes; Label Media = yes; Random Access = yes; Automatic Mount = yes
+  Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 100 }
+Device { Name = Null; Media Type = Null; Device Type = fifo; Archive Device = /dev/null; Label Media = yes; Random Access = no; Automatic Mount = no
   Removable Media = no; Always Open = no; Maximum Concurrent Jobs = 100 }
 Messages { Name = M; Director = dir = all }
 `, s.ports.sd, s.Dir, password, b.prefix),

@@ -53,10 +53,25 @@ type Job struct {
 	// Slow sends the data to a storage whose only volume, V0, is soon full: the
 	// job stops in the midst of its data until Label makes another.
 	Slow bool
+	// Sink sends the data to /dev/null: Names keeps the names in the catalogue,
+	// Nothing keeps nothing at all.
+	Sink Sink
 }
+
+// Sink is a pool whose data goes nowhere, so that no storage can be what a job waits for.
+type Sink string
+
+// The sinks.
+const (
+	Names   Sink = "Names"
+	Nothing Sink = "Nothing"
+)
 
 // storage names the job's storage and pool.
 func (j Job) storage() string {
+	if j.Sink != "" {
+		return "Storage = Null; Spool Attributes = yes; Pool = " + string(j.Sink)
+	}
 	if j.Slow {
 		return "Storage = Slow; Pool = Slow"
 	}
@@ -215,6 +230,9 @@ func listens(port int, ended <-chan struct{}) bool {
 
 // Pid returns the File Daemon's process number.
 func (s *System) Pid() int { return s.procs["fd"].Process.Pid }
+
+// Port returns the port that the File Daemon listens on.
+func (s *System) Port() int { return s.ports.fd }
 
 // Running reports whether a daemon was started and not stopped.
 func (s *System) Running(which string) bool { return s.procs[which] != nil }

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: AGPL-3.0-only
+
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bareos-contrib/vz7ct/test/lab/server"
+)
+
+// Run is what one contestant has needed once.
+type Run struct {
+	// Wall are the seconds from the mounted snapshot to the end of the list; Before those from the Director's connection to
+	// what the list begins with, the snapshot for ours. Job are those of the whole job.
+	Wall   float64 `json:"wall_s"`
+	Before float64 `json:"before_s"`
+	Job    float64 `json:"job_s"`
+	CPU    float64 `json:"cpu_s"`
+	// Peak is the largest resident size of the process, Base that after its start.
+	Peak     float64 `json:"peak_mib"`
+	Base     float64 `json:"base_mib"`
+	Switches int     `json:"switches"`
+	Files    int     `json:"files"`
+	Bytes    int64   `json:"bytes"`
+	// Elapsed are the whole seconds that the daemons' own report tells of the job.
+	Elapsed int `json:"elapsed_s"`
+}
+
+// runLimit is how long one job may take.
+const runLimit = 14 * time.Minute
+
+// restartFD starts the File Daemon anew and begins to measure it.
+func (w *world) restartFD() (*meter, error) {
+	w.sys.StopDaemon("fd", syscall.SIGTERM)
+	if err := w.sys.StartDaemon("fd"); err != nil {
+		return nil, err
+	}
+	return newMeter(w.sys.Pid(), w.sys.Port())
+}
+
+// dropCaches empties the page cache of the machine.
+func dropCaches() error {
+	syscall.Sync()
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
+		return fmt.Errorf("drop the page cache: %w", err)
+	}
+	return nil
+}
+
+// prepare makes the caches as a case wants them, with the snapshot mounted at dir on the node.
+func (w *world) prepare(c benchCase, dir string) error {
+	if c.warm {
+		what := "data"
+		if c.level == "Incremental" || c.kind == "walk" {
+			what = "metadata"
+		}
+		if err := w.self(nil, "_read", what, dir); err != nil {
+			return err
+		}
+	} else if err := dropCaches(); err != nil {
+		return err
+	}
+	if c.slow {
+		_, err := server.Client{Dir: w.node.Dir}.Slow(w.cfg.Delay)
+		return err
+	}
+	return nil
+}
+
+// unslow ends a slow disk, and judges that it was one.
+func (w *world) unslow(c benchCase) error {
+	if !c.slow {
+		return nil
+	}
+	s, err := server.Client{Dir: w.node.Dir}.Slow(0)
+	if err == nil && s.Random == 0 {
+		err = errors.New("the slow disk has delayed nothing")
+	}
+	return err
+}
+
+// ours plays the plugin. Its snapshot is mounted by a ploop that stops then, until the caches are as they have to be. between
+// is called when the time runs.
+func (w *world) ours(c benchCase, between func() error) (_ Run, err error) {
+	ctx, cancel := context.WithTimeout(w.ctx, runLimit)
+	defer cancel()
+	ct := w.cts[c.container]
+	m, err := w.restartFD()
+	if err != nil {
+		return Run{}, err
+	}
+	if err := dropCaches(); err != nil {
+		return Run{}, err
+	}
+	if _, err := w.node.Lab("set", w.node.Dir, "pause=mounted"); err != nil {
+		return Run{}, err
+	}
+	defer func() {
+		_, e := w.node.Lab("set", w.node.Dir, "pause=")
+		_ = os.Remove(w.pausedFile())
+		err = errors.Join(err, e)
+	}()
+	began := time.Now()
+	id, err := w.sys.Begin("ours-"+ct.name+c.job, "level="+c.level)
+	if err != nil {
+		return Run{}, err
+	}
+	waiting, stop := context.WithTimeout(ctx, time.Minute)
+	err = w.held(waiting)
+	stop()
+	if err != nil {
+		return Run{}, fmt.Errorf("%w:\n%s", err, w.sys.Log(id))
+	}
+	held := time.Now()
+	prefix := "/mnt/bareos/" + ct.uuid
+	mounts, err := mountsOf(w.sys.Pid(), prefix)
+	if err == nil && len(mounts) != 1 {
+		err = fmt.Errorf("mounted of container %s: %q", ct.name, mounts)
+	}
+	if err == nil {
+		err = w.prepare(c, mounts[0])
+	}
+	if err != nil {
+		return Run{}, err
+	}
+	mounted := time.Now()
+	if err := os.Remove(w.pausedFile()); err != nil {
+		return Run{}, fmt.Errorf("the snapshot was not waited for: %w", err)
+	}
+	if between != nil {
+		if err := between(); err != nil {
+			return Run{}, err
+		}
+	}
+	end, err := unmounted(ctx, w.sys.Pid(), prefix)
+	if err == nil {
+		err = w.unslow(c)
+	}
+	if err != nil {
+		return Run{}, err
+	}
+	snapshots, err := w.firstTool(began)
+	if err != nil {
+		return Run{}, err
+	}
+	r, err := w.finish(id, m, began.Add(mounted.Sub(held)))
+	r.Wall, r.Before = end.Sub(mounted).Seconds(), snapshots.Sub(m.connected).Seconds()
+	return r, err
+}
+
+// native plays the daemon's own backup of the mounted tree.
+func (w *world) native(c benchCase, between func(*rootWatch) error) (_ Run, err error) {
+	ct := w.cts[c.container]
+	if err := w.mountNative(ct); err != nil {
+		return Run{}, err
+	}
+	defer func() { err = errors.Join(err, w.umountNative(ct)) }()
+	m, err := w.restartFD()
+	if err != nil {
+		return Run{}, err
+	}
+	if err := w.prepare(c, ct.mount()); err != nil {
+		return Run{}, err
+	}
+	watch, err := watchRoot(fmt.Sprintf("/proc/%d/root%s", w.sys.Pid(), ct.mount()))
+	if err != nil {
+		return Run{}, err
+	}
+	defer watch.file.Close() //nolint:errcheck // stop has told of what matters
+	began := time.Now()
+	id, err := w.sys.Begin("native-"+ct.name+c.job, "level="+c.level)
+	if err != nil {
+		return Run{}, err
+	}
+	if between != nil {
+		if err := between(watch); err != nil {
+			return Run{}, err
+		}
+	}
+	r, err := w.finish(id, m, began)
+	if err != nil {
+		return r, err
+	}
+	if err := w.unslow(c); err != nil {
+		return r, err
+	}
+	opened, ended, err := watch.stop()
+	r.Wall, r.Before = ended.Sub(opened).Seconds(), opened.Sub(m.connected).Seconds()
+	return r, err
+}
+
+var (
+	bytesWritten = regexp.MustCompile(`(?m)^\s+FD Bytes Written:\s+([\d,]+)`)
+	release      = regexp.MustCompile(`(?m)^\s*(Bareos|Bacula) \S+ (\d+\.\d+\.\d+)`)
+	elapsed      = regexp.MustCompile(`(?m)^\s+Elapsed time:\s+(?:(\d+) mins? ?)?(?:(\d+) secs?)?`)
+)
+
+// finish waits for the end of a job and reads what it tells.
+func (w *world) finish(id int, m *meter, began time.Time) (Run, error) {
+	res, err := w.sys.Wait(id)
+	if err != nil {
+		return Run{}, err
+	}
+	took := time.Since(began).Seconds()
+	u, err := m.stop()
+	if err != nil {
+		return Run{}, err
+	}
+	if !res.OK() {
+		return Run{}, fmt.Errorf("a job has ended with %q:\n%s", res.Termination, res.Log)
+	}
+	if f := release.FindStringSubmatch(res.Log); f != nil {
+		w.daemon = f[1] + " " + f[2]
+	}
+	r := Run{Job: took, CPU: u.cpu, Peak: u.peak, Base: m.base.peak, Switches: u.switches, Files: res.Files}
+	if f := bytesWritten.FindStringSubmatch(res.Log); f != nil {
+		r.Bytes, _ = strconv.ParseInt(strings.ReplaceAll(f[1], ",", ""), 10, 64)
+	}
+	if f := elapsed.FindStringSubmatch(res.Log); f != nil {
+		minutes, _ := strconv.Atoi(f[1])
+		seconds, _ := strconv.Atoi(f[2])
+		r.Elapsed = 60*minutes + seconds
+	}
+	return r, nil
+}
+
+// firstTool returns when the plugin called prlctl for the first time after a moment: what it did before is what every daemon
+// does before its list.
+func (w *world) firstTool(after time.Time) (time.Time, error) {
+	b, err := os.ReadFile(filepath.Join(w.node.Dir, "log/prlctl.jsonl"))
+	if err != nil {
+		return time.Time{}, err
+	}
+	for line := range strings.Lines(string(b)) {
+		var call struct{ Time time.Time }
+		if err := json.Unmarshal([]byte(line), &call); err != nil {
+			return time.Time{}, err
+		}
+		if call.Time.After(after) {
+			return call.Time, nil
+		}
+	}
+	return time.Time{}, errors.New("the plugin has not called prlctl")
+}
