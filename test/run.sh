@@ -63,7 +63,7 @@ fdhost() { make -s -C test/fdhost fdhost-selftest; }
 
 lab() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 30m -v ./test/lab/... ./internal/... ./ploop/ ./restore/ ./test/compare/ ./cmd/vz7ct/ ./packaging/...; }
 
-e2e() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 60m -v ./test/e2e/ ./fileset-examples/; }
+e2e() { VZ7CT_ROOT_TESTS=1 "$GO" test -count=1 -timeout 60m -v ./test/e2e/ ./test/bench/ ./fileset-examples/; }
 
 demo() { make -s demo; }
 

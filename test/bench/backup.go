@@ -34,6 +34,9 @@ type Run struct {
 	Bytes    int64   `json:"bytes"`
 	// Elapsed are the whole seconds that the daemons' own report tells of the job.
 	Elapsed int `json:"elapsed_s"`
+	// Random are the reads that the slow disk has delayed, AtOnce the most of them at the same time.
+	Random int `json:"random_reads,omitempty"`
+	AtOnce int `json:"at_once,omitempty"`
 }
 
 // runLimit is how long one job may take.
@@ -48,9 +51,9 @@ func (w *world) restartFD() (*meter, error) {
 	return newMeter(w.sys.Pid(), w.sys.Port())
 }
 
-// dropCaches empties the page cache of the machine.
+// dropCaches empties the page cache of the machine. A sync before it would wait for all disks of the machine, some of which may
+// stand still: what is to be read was synced when it was made.
 func dropCaches() error {
-	syscall.Sync()
 	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
 		return fmt.Errorf("drop the page cache: %w", err)
 	}
@@ -78,15 +81,15 @@ func (w *world) prepare(c benchCase, dir string) error {
 }
 
 // unslow ends a slow disk, and judges that it was one.
-func (w *world) unslow(c benchCase) error {
+func (w *world) unslow(c benchCase) (s server.Served, err error) {
 	if !c.slow {
-		return nil
+		return s, nil
 	}
-	s, err := server.Client{Dir: w.node.Dir}.Slow(0)
+	s, err = server.Client{Dir: w.node.Dir}.Slow(0)
 	if err == nil && s.Random == 0 {
 		err = errors.New("the slow disk has delayed nothing")
 	}
-	return err
+	return s, err
 }
 
 // ours plays the plugin. Its snapshot is mounted by a ploop that stops then, until the caches are as they have to be. between
@@ -143,9 +146,10 @@ func (w *world) ours(c benchCase, between func() error) (_ Run, err error) {
 		}
 	}
 	end, err := unmounted(ctx, w.sys.Pid(), prefix)
-	if err == nil {
-		err = w.unslow(c)
+	if err != nil {
+		return Run{}, err
 	}
+	served, err := w.unslow(c)
 	if err != nil {
 		return Run{}, err
 	}
@@ -155,6 +159,7 @@ func (w *world) ours(c benchCase, between func() error) (_ Run, err error) {
 	}
 	r, err := w.finish(id, m, began.Add(mounted.Sub(held)))
 	r.Wall, r.Before = end.Sub(mounted).Seconds(), snapshots.Sub(m.connected).Seconds()
+	r.Random, r.AtOnce = served.Random, served.AtOnce
 	return r, err
 }
 
@@ -191,9 +196,11 @@ func (w *world) native(c benchCase, between func(*rootWatch) error) (_ Run, err 
 	if err != nil {
 		return r, err
 	}
-	if err := w.unslow(c); err != nil {
+	served, err := w.unslow(c)
+	if err != nil {
 		return r, err
 	}
+	r.Random, r.AtOnce = served.Random, served.AtOnce
 	opened, ended, err := watch.stop()
 	r.Wall, r.Before = ended.Sub(opened).Seconds(), opened.Sub(m.connected).Seconds()
 	return r, err

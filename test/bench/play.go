@@ -32,7 +32,7 @@ func (w *world) all() error {
 		res.Cases = append(res.Cases, row)
 		w.say("%s", row.line())
 		if c.slow {
-			w.say("%s: %s", c.name, "every random read was delayed by "+w.cfg.Delay.String())
+			w.say("%s", row.reads(w.cfg.Delay))
 		}
 	}
 	return w.tell(res)
@@ -191,9 +191,11 @@ func (w *world) walk(c benchCase, who string) (_ Run, err error) {
 	if err := w.self(&r, "_walk", who, ct.mount()); err != nil {
 		return Run{}, err
 	}
-	if err := w.unslow(c); err != nil {
+	served, err := w.unslow(c)
+	if err != nil {
 		return Run{}, err
 	}
+	r.Random, r.AtOnce = served.Random, served.AtOnce
 	if r.Entries != ct.Entries {
 		return Run{}, fmt.Errorf("list %s has %d entries, the tree has %d", who, r.Entries, ct.Entries)
 	}

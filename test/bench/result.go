@@ -62,6 +62,7 @@ func medianRun(runs []Run) Run {
 		Peak: figure(func(r Run) float64 { return r.Peak }), Base: figure(func(r Run) float64 { return r.Base }),
 		Switches: int(figure(func(r Run) float64 { return float64(r.Switches) })), Files: int(figure(func(r Run) float64 { return float64(r.Files) })),
 		Bytes: int64(figure(func(r Run) float64 { return float64(r.Bytes) })), Elapsed: int(figure(func(r Run) float64 { return float64(r.Elapsed) })),
+		Random: int(figure(func(r Run) float64 { return float64(r.Random) })), AtOnce: int(figure(func(r Run) float64 { return float64(r.AtOnce) })),
 	}
 }
 
@@ -76,6 +77,17 @@ func (r *Row) sum() {
 // line is what a case ends with.
 func (r Row) line() string {
 	return fmt.Sprintf("bench: %s ratio=%.2f ours_s=%.3f native_s=%.3f", r.Case, r.Ratio, r.Contestants["ours"].Median.Wall, r.Contestants["native"].Median.Wall)
+}
+
+// reads says what the slow disk was asked for.
+func (r Row) reads(delay time.Duration) string {
+	var who []string
+	for _, name := range order {
+		if c := r.Contestants[name]; c != nil {
+			who = append(who, fmt.Sprintf("%s %d (%d at once)", name, c.Median.Random, c.Median.AtOnce))
+		}
+	}
+	return fmt.Sprintf("random reads that waited %s: %s", delay, strings.Join(who, ", "))
 }
 
 // missed says which targets a case has missed; "" is none.
@@ -150,7 +162,7 @@ func (w *world) tell(res *Result) error {
 		return err
 	}
 	name := daemonName() + ".json"
-	if err := writeFile(filepath.Join(w.cfg.Result, name), append(b, '\n')); err != nil {
+	if err := writeFile(filepath.Join(w.cfg.Result, "bench-"+name), append(b, '\n')); err != nil {
 		return err
 	}
 	out := w.cfg.Out

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,7 @@ func watchRoot(dir string) (*rootWatch, error) {
 
 func (w *rootWatch) follow() {
 	defer close(w.done)
+	hurry()
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := w.file.Read(buf)
@@ -99,6 +101,13 @@ func (w *rootWatch) stop() (opened, ended time.Time, err error) {
 	return w.opened, w.ended, nil
 }
 
+// hurry lets the goroutine, which does not get back its thread, run before the daemons when something happens: with all
+// processors at work a moment is a scheduler's turn late otherwise.
+func hurry() {
+	runtime.LockOSThread()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), -20) // without it the measure is less exact, no more
+}
+
 // mountsOf returns where below prefix something is mounted in a process's mount namespace.
 func mountsOf(pid int, prefix string) ([]string, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
@@ -116,7 +125,18 @@ func mountsOf(pid int, prefix string) ([]string, error) {
 
 // unmounted waits until nothing is mounted below prefix any more, and returns when that was. The kernel wakes whoever polls
 // a mountinfo at each change.
-func unmounted(ctx context.Context, pid int, prefix string) (time.Time, error) {
+func unmounted(ctx context.Context, pid int, prefix string) (at time.Time, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		hurry()
+		at, err = pollMounts(ctx, pid, prefix)
+	}()
+	<-done
+	return at, err
+}
+
+func pollMounts(ctx context.Context, pid int, prefix string) (time.Time, error) {
 	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
 	if err != nil {
 		return time.Time{}, err
