@@ -28,6 +28,7 @@
 #   BENCH_CASES=full-cold,large   the cases that it plays; default: all
 #   BENCH_TREE=/usr/share         the files that it multiplies, a folder or a tar file; default: build/tree.tar
 #   BENCH_DIR=/srv                where it puts its node, some 12 GiB; default: /var/tmp
+#   BENCH_PYTHON=/opt/python-fd   where Bareos' Python plugin is, python3-fd.so and all; default: among E2E_BAREOS' plugins
 #   BENCH_KEEP=1                  its result becomes the kept one: docs/bench, docs/bench.md, README.md
 #   BENCH_MEMORY=1                it compares only the peak memory with BENCH_FILES and with five times as many, empty files
 #   VZ7CT_SEED=42                 the moments of the random kills, as they were in a run that has printed this

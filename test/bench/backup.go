@@ -163,8 +163,8 @@ func (w *world) ours(c benchCase, between func() error) (_ Run, err error) {
 	return r, err
 }
 
-// native plays the daemon's own backup of the mounted tree.
-func (w *world) native(c benchCase, between func(*rootWatch) error) (_ Run, err error) {
+// native plays the daemon's own backup of the mounted tree, or another contestant's.
+func (w *world) native(c benchCase, who string, between func(*rootWatch) error) (_ Run, err error) {
 	ct := w.cts[c.container]
 	if err := w.mountNative(ct); err != nil {
 		return Run{}, err
@@ -183,7 +183,7 @@ func (w *world) native(c benchCase, between func(*rootWatch) error) (_ Run, err 
 	}
 	defer watch.file.Close() //nolint:errcheck // stop has told of what matters
 	began := time.Now()
-	id, err := w.sys.Begin("native-"+ct.name+c.job, "level="+c.level)
+	id, err := w.sys.Begin(who+ct.name+c.job, "level="+c.level)
 	if err != nil {
 		return Run{}, err
 	}
@@ -202,6 +202,9 @@ func (w *world) native(c benchCase, between func(*rootWatch) error) (_ Run, err 
 	}
 	r.Random, r.AtOnce = served.Random, served.AtOnce
 	opened, ended, err := watch.stop()
+	if who == "python-" {
+		ended = m.busy
+	}
 	r.Wall, r.Before = ended.Sub(opened).Seconds(), opened.Sub(m.connected).Seconds()
 	return r, err
 }

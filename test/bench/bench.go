@@ -36,6 +36,8 @@ type Config struct {
 	Files, SlowFiles, LargeMiB, Rounds int
 	// Cases are those to be played; none means all.
 	Cases []string
+	// Python is the folder with Bareos' Python plugin, "" where the daemons have it.
+	Python string
 	// Delay is that of the slow disk.
 	Delay time.Duration
 	// Result is the folder for this run's results. Pages is the top of the source tree: docs/bench below it has the results
@@ -78,7 +80,9 @@ type world struct {
 	surplus int
 	known   bool
 	fullID  map[string]int
-	daemon  string // the daemons' own name and release
+	// python is that folder, "" if there is none for the reason given.
+	python, noPython string
+	daemon           string // the daemons' own name and release
 }
 
 // daemonsRoom bounds the tmpfs of the daemons' files.
@@ -110,7 +114,12 @@ func newWorld(ctx context.Context, cfg Config) (_ *world, err error) {
 	if err := w.makeContainers(); err != nil {
 		return nil, err
 	}
-	w.sys, err = rig.Start(w.node, daemons, rig.Config{Jobs: w.jobs()})
+	more := rig.Config{}
+	if w.python, w.noPython = findPython(cfg.Python); w.python != "" {
+		more.MorePlugins, more.Env = []string{"python3"}, []string{"PYTHONPATH=" + w.python}
+	}
+	more.Jobs = w.jobs()
+	w.sys, err = rig.Start(w.node, daemons, more)
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +148,9 @@ func (w *world) jobs() []rig.Job {
 		pair("", rig.Nothing, false)
 		switch c.name {
 		case "tree":
+			if w.python != "" {
+				jobs = append(jobs, w.pythonJob(c))
+			}
 			pair("-accurate", rig.Names, true)
 		case "slow":
 			pair("-kept", "", false)

@@ -26,7 +26,7 @@ func (w *world) controls() error {
 	if err != nil {
 		return fmt.Errorf("ours: %w", err)
 	}
-	native, err := w.native(c, nil)
+	native, err := w.native(c, "native-", nil)
 	if err == nil {
 		err = w.judge(c, native, false)
 	}
@@ -79,7 +79,7 @@ func (w *world) standStill() error {
 // daemon stands still; then it is tried again.
 func (w *world) stoppedNative(c benchCase) (Run, error) {
 	for range 10 {
-		r, err := w.native(c, func(r *rootWatch) error {
+		r, err := w.native(c, "native-", func(r *rootWatch) error {
 			if err := r.wait(w.ctx); err != nil {
 				return err
 			}

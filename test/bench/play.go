@@ -15,7 +15,9 @@ import (
 // contestant is one that takes its turn in each round of a case.
 type contestant struct {
 	name string
-	play func() (Run, error)
+	// every leaves rounds out: what no target is about need not take its time in each.
+	every int
+	play  func() (Run, error)
 }
 
 // all plays the chosen cases and tells of them.
@@ -56,6 +58,9 @@ func (w *world) play(c benchCase) (Row, error) {
 			if err := w.ctx.Err(); err != nil {
 				return row, err
 			}
+			if round%who.every != 0 {
+				continue
+			}
 			r, err := who.play()
 			if err != nil {
 				return row, fmt.Errorf("round %d, %s: %w", round+1, who.name, err)
@@ -75,18 +80,18 @@ func (w *world) contestants(c benchCase) []contestant {
 	switch c.kind {
 	case "walk":
 		return []contestant{
-			{"ours", func() (Run, error) { return w.walk(c, "ours") }},
-			{"native", func() (Run, error) { return w.walk(c, "find") }},
-			{"parallel", func() (Run, error) { return w.walk(c, "parallel") }},
+			{"ours", 1, func() (Run, error) { return w.walk(c, "ours") }},
+			{"native", 1, func() (Run, error) { return w.walk(c, "find") }},
+			{"parallel", 1, func() (Run, error) { return w.walk(c, "parallel") }},
 		}
 	case "restore":
 		return []contestant{
-			{"ours", func() (Run, error) { return w.restore(c, "ours") }},
-			{"native", func() (Run, error) { return w.restore(c, "native") }},
+			{"ours", 1, func() (Run, error) { return w.restore(c, "ours") }},
+			{"native", 1, func() (Run, error) { return w.restore(c, "native") }},
 		}
 	}
 	who := []contestant{
-		{"ours", func() (Run, error) {
+		{"ours", 1, func() (Run, error) {
 			r, err := w.ours(c, nil)
 			if err == nil {
 				err = w.judge(c, r, true)
@@ -94,8 +99,8 @@ func (w *world) contestants(c benchCase) []contestant {
 			w.full["ours-"+c.container+c.job] = true
 			return c.withUpload(r), err
 		}},
-		{"native", func() (Run, error) {
-			r, err := w.native(c, nil)
+		{"native", 1, func() (Run, error) {
+			r, err := w.native(c, "native-", nil)
 			if err == nil {
 				err = w.judge(c, r, false)
 			}
@@ -104,7 +109,10 @@ func (w *world) contestants(c benchCase) []contestant {
 		}},
 	}
 	if c.reference {
-		who = append(who, contestant{"reference", func() (Run, error) { return w.walk(c, "reference-data") }})
+		who = append(who, contestant{"reference", 2, func() (Run, error) { return w.walk(c, "reference-data") }})
+	}
+	if c.python && w.python != "" {
+		who = append(who, contestant{"python", 2, func() (Run, error) { return w.playPython(c) }})
 	}
 	return who
 }

@@ -183,6 +183,9 @@ func (w *world) tell(res *Result) error {
 			return err
 		}
 	}
+	if w.python == "" {
+		_, _ = fmt.Fprintf(out, "no contestant python: %s\n", w.noPython)
+	}
 	for _, r := range res.Cases {
 		if why := r.missed(); why != "" {
 			_, _ = fmt.Fprintf(out, "target missed: %s: %s\n", r.Case, why)

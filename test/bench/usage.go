@@ -79,8 +79,10 @@ func field(status, name string) string {
 type meter struct {
 	pid, port int
 	base      usage
+	cpu       float64
 	switches  map[string]int
 	connected time.Time // the Director's first connection
+	busy      time.Time // when CPU time was last used
 	end, done chan struct{}
 }
 
@@ -96,7 +98,7 @@ func newMeter(pid, port int) (*meter, error) {
 	for _, n := range switches {
 		base.switches += n
 	}
-	m := &meter{pid: pid, port: port, base: base, switches: switches, end: make(chan struct{}), done: make(chan struct{})}
+	m := &meter{pid: pid, port: port, base: base, cpu: base.cpu, switches: switches, end: make(chan struct{}), done: make(chan struct{})}
 	go m.follow()
 	return m, nil
 }
@@ -119,7 +121,10 @@ func (m *meter) follow() {
 }
 
 func (m *meter) sample() {
-	if _, s, err := readUsage(m.pid); err == nil {
+	if u, s, err := readUsage(m.pid); err == nil {
+		if u.cpu > m.cpu {
+			m.cpu, m.busy = u.cpu, time.Now()
+		}
 		for t, n := range s {
 			m.switches[t] = max(m.switches[t], n)
 		}

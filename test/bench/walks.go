@@ -128,8 +128,12 @@ func referenceList(dir string, data bool) (entries int, bytes int64, err error) 
 	var paths []string
 	var gather func(string) error
 	gather = func(d string) error {
-		names, err := os.ReadDir(d)
+		f, err := os.Open(d)
 		if err != nil {
+			return err
+		}
+		names, err := f.ReadDir(-1) // in the directory's own order; os.ReadDir would sort them
+		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
 		for _, n := range names {

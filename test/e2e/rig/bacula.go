@@ -138,6 +138,9 @@ func (b bacula) job(s *System, j Job) string {
 	for _, p := range j.Plugin {
 		fmt.Fprintf(&include, "    Plugin = %s\n", quoted(b.pluginLine(s, j, p)))
 	}
+	for _, p := range j.Raw {
+		fmt.Fprintf(&include, "    Plugin = %s\n", quoted(p))
+	}
 	for _, f := range j.Files {
 		fmt.Fprintf(&include, "    File = %s\n", quoted(f))
 	}

@@ -170,12 +170,12 @@ Device { Name = Null; Media Type = Null; Device Type = fifo; Archive Device = /d
 Messages { Name = M; Director = dir = all }
 `, s.ports.sd, s.Dir, password, b.prefix),
 		"fd.conf": fmt.Sprintf(`
-FileDaemon { Name = fd; FD Port = %d; FD Address = 127.0.0.1; Working Directory = %[2]s/fd; Plugin Directory = %[2]s/plugins; Plugin Names = vz7ct
+FileDaemon { Name = fd; FD Port = %d; FD Address = 127.0.0.1; Working Directory = %[2]s/fd; Plugin Directory = %[2]s/plugins; Plugin Names = %[5]s
   %[4]s
 }
 Director { Name = dir; Password = %[3]s }
 Messages { Name = M; Director = dir = all, !skipped, !restored }
-`, s.ports.fd, s.Dir, password, s.cfg.FD),
+`, s.ports.fd, s.Dir, password, s.cfg.FD, quoted(strings.Join(append([]string{"vz7ct"}, s.cfg.MorePlugins...), ":"))),
 		"bconsole.conf": fmt.Sprintf("Director { Name = dir; Port = %d; Address = 127.0.0.1; Password = %s }\n", s.ports.dir, password),
 	})
 }
@@ -188,6 +188,9 @@ func (b bareos) job(s *System, j Job) string {
 	var include strings.Builder
 	for _, p := range j.Plugin {
 		fmt.Fprintf(&include, "    Plugin = %s\n", quoted(b.pluginLine(s, j, p)))
+	}
+	for _, p := range j.Raw {
+		fmt.Fprintf(&include, "    Plugin = %s\n", quoted(p))
 	}
 	for _, f := range j.Files {
 		fmt.Fprintf(&include, "    File = %s\n", quoted(f))

@@ -30,6 +30,8 @@ type Config struct {
 	Wrap []string
 	// Env are assignments for the File Daemon.
 	Env []string
+	// MorePlugins are names of further plugins that the File Daemon loads, if they are in its folder (Bareos).
+	MorePlugins []string
 }
 
 // Job is a backup job with its FileSet.
@@ -40,6 +42,8 @@ type Job struct {
 	// Options are the job's own options, without the plugin's name. Bacula 9.6
 	// has none: there they are added to each Plugin line.
 	Options string
+	// Raw are Plugin lines of other plugins, as they are.
+	Raw []string
 	// Files are plain File lines.
 	Files []string
 	// Block is added to the FileSet's Options.

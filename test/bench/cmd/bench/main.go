@@ -98,8 +98,8 @@ func run() error {
 	}
 	cfg := bench.Config{
 		Out: os.Stdout, Dir: variable("BENCH_DIR", "/var/tmp"), Tree: variable("BENCH_TREE", "build/tree.tar"), Keep: variable("BENCH_KEEP", "") == "1",
-		Cases: strings.Fields(strings.ReplaceAll(variable("BENCH_CASES", ""), ",", " ")),
-		Pages: top, Result: filepath.Join(top, "build/log"), Delay: 2 * time.Millisecond,
+		Cases:  strings.Fields(strings.ReplaceAll(variable("BENCH_CASES", ""), ",", " ")),
+		Python: variable("BENCH_PYTHON", ""), Pages: top, Result: filepath.Join(top, "build/log"), Delay: 2 * time.Millisecond,
 	}
 	numbers := []struct {
 		name string
