@@ -3,10 +3,12 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -113,6 +115,11 @@ func (w *world) ours(c benchCase, between func() error) (_ Run, err error) {
 		_ = os.Remove(w.pausedFile())
 		err = errors.Join(err, e)
 	}()
+	log, err := w.followLog()
+	if err != nil {
+		return Run{}, err
+	}
+	defer log.Close() //nolint:errcheck // only read
 	began := time.Now()
 	id, err := w.sys.Begin("ours-"+ct.name+c.job, "level="+c.level)
 	if err != nil {
@@ -157,7 +164,7 @@ func (w *world) ours(c benchCase, between func() error) (_ Run, err error) {
 	if err != nil {
 		return Run{}, err
 	}
-	r, err := w.finish(id, m, began.Add(mounted.Sub(held)))
+	r, err := w.finish(ctx, id, log, m, began.Add(mounted.Sub(held)))
 	r.Wall, r.Before = end.Sub(mounted).Seconds(), snapshots.Sub(m.connected).Seconds()
 	r.Random, r.AtOnce = served.Random, served.AtOnce
 	return r, err
@@ -165,6 +172,8 @@ func (w *world) ours(c benchCase, between func() error) (_ Run, err error) {
 
 // native plays the daemon's own backup of the mounted tree, or another contestant's.
 func (w *world) native(c benchCase, who string, between func(*rootWatch) error) (_ Run, err error) {
+	ctx, cancel := context.WithTimeout(w.ctx, runLimit)
+	defer cancel()
 	ct := w.cts[c.container]
 	if err := w.mountNative(ct); err != nil {
 		return Run{}, err
@@ -182,6 +191,11 @@ func (w *world) native(c benchCase, who string, between func(*rootWatch) error) 
 		return Run{}, err
 	}
 	defer watch.file.Close() //nolint:errcheck // stop has told of what matters
+	log, err := w.followLog()
+	if err != nil {
+		return Run{}, err
+	}
+	defer log.Close() //nolint:errcheck // only read
 	began := time.Now()
 	id, err := w.sys.Begin(who+ct.name+c.job, "level="+c.level)
 	if err != nil {
@@ -192,7 +206,7 @@ func (w *world) native(c benchCase, who string, between func(*rootWatch) error) 
 			return Run{}, err
 		}
 	}
-	r, err := w.finish(id, m, began)
+	r, err := w.finish(ctx, id, log, m, began)
 	if err != nil {
 		return r, err
 	}
@@ -215,13 +229,45 @@ var (
 	elapsed      = regexp.MustCompile(`(?m)^\s+Elapsed time:\s+(?:(\d+) mins? ?)?(?:(\d+) secs?)?`)
 )
 
+// followLog opens the log of all jobs at its end.
+func (w *world) followLog() (*os.File, error) {
+	f, err := os.Open(filepath.Join(w.sys.Dir, "log/dir.log"))
+	if err == nil {
+		_, err = f.Seek(0, io.SeekEnd)
+	}
+	return f, err
+}
+
+// ended waits until the only job at work has ended. What is new in the log is read alone: the Python plugin writes a line
+// for each file, and who reads them all again and again takes the daemons' processors.
+func ended(ctx context.Context, log *os.File) error {
+	var seen []byte
+	for {
+		more, err := io.ReadAll(log)
+		if err != nil {
+			return err
+		}
+		if seen = append(seen, more...); bytes.Contains(seen, []byte("  Termination:")) {
+			return nil
+		}
+		seen = seen[max(0, len(seen)-100):]
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("a job has not ended: %w", err)
+		}
+	}
+}
+
 // finish waits for the end of a job and reads what it tells.
-func (w *world) finish(id int, m *meter, began time.Time) (Run, error) {
+func (w *world) finish(ctx context.Context, id int, log *os.File, m *meter, began time.Time) (Run, error) {
+	if err := ended(ctx, log); err != nil {
+		return Run{}, err
+	}
 	res, err := w.sys.Wait(id)
 	if err != nil {
 		return Run{}, err
 	}
-	took := time.Since(began).Seconds()
+	m.ended = time.Now()
+	took := m.ended.Sub(began).Seconds()
 	u, err := m.stop()
 	if err != nil {
 		return Run{}, err

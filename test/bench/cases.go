@@ -36,7 +36,7 @@ var cases = []benchCase{
 	{name: "walk-cold", container: "tree", kind: "walk"},
 	{name: "walk-warm", container: "tree", kind: "walk", warm: true},
 	{name: "large", container: "large", kind: "backup", level: "Full", warm: true, target: 1, cpu: 1},
-	{name: "slow-full", container: "slow", kind: "backup", level: "Full", slow: true, reference: true, target: 3},
+	{name: "slow-full", container: "slow", kind: "backup", level: "Full", slow: true, target: 3},
 	{name: "slow-incremental", container: "slow", kind: "backup", level: "Incremental", slow: true, target: 15},
 	{name: "restore", container: "slow", kind: "restore", job: "-kept"},
 }

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -236,15 +237,23 @@ func (w *world) restore(c benchCase, who string) (_ Run, err error) {
 	if who == "ours" {
 		how.Where, how.Options = "", "restore=dir:restore_dir="+target
 	}
+	log, err := w.followLog()
+	if err != nil {
+		return Run{}, err
+	}
+	defer log.Close() //nolint:errcheck // only read
 	id, err := w.sys.BeginRestore(how)
 	if err != nil {
 		return Run{}, err
 	}
-	r, err := w.finish(id, m, time.Now())
+	ctx, cancel := context.WithTimeout(w.ctx, runLimit)
+	defer cancel()
+	// The measure of the job begins with the connection: the console has built its tree of files before.
+	r, err := w.finish(ctx, id, log, m, time.Now())
 	if err != nil {
 		return r, err
 	}
-	r.Wall = time.Since(m.connected).Seconds()
+	r.Wall = m.ended.Sub(m.connected).Seconds()
 	r.Job = r.Wall
 	var got Count
 	if err := w.self(&got, "_count", target); err != nil {

@@ -83,6 +83,7 @@ type meter struct {
 	switches  map[string]int
 	connected time.Time // the Director's first connection
 	busy      time.Time // when CPU time was last used
+	ended     time.Time // the job
 	end, done chan struct{}
 }
 
