@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,12 +47,11 @@ func (t *Tree) create(it Item) (*File, error) {
 		return nil, err
 	}
 	f := &File{tree: t, item: it, name: name}
-	// A descriptor of its own, since the tree may go elsewhere before Finish.
-	if f.dir, err = openPath(dir, ".", unix.O_DIRECTORY); err != nil {
+	if f.dir, err = t.lend(dir); err != nil {
 		return nil, fmt.Errorf("open directory of %s: %w", it.Path, err)
 	}
 	if err := f.begin(); err != nil {
-		f.dir.Close()
+		t.giveBack(f.dir)
 		return nil, err
 	}
 	return f, nil
@@ -64,6 +62,10 @@ func (f *File) begin() error {
 	need, err := f.tree.memory(f.dir, f.item.length())
 	if err != nil {
 		return fmt.Errorf("create %s: %w", f.item.Path, err)
+	}
+	if f.free() {
+		f.tree.spent += need
+		return nil
 	}
 	exists, err := f.decide()
 	if err != nil || f.existed {
@@ -85,11 +87,18 @@ func (f *File) begin() error {
 	return nil
 }
 
+// free makes a file or a link if its name is free, as nearly all are. The kernel makes
+// neither where there is something; then, and where it cannot be made, nothing was done.
+func (f *File) free() bool {
+	kind := f.item.Mode & unix.S_IFMT
+	return f.item.First == "" && (kind == unix.S_IFREG || kind == unix.S_IFLNK) && f.make() == nil
+}
+
 // decide looks at what has the item's name already. It opens a directory that
 // is to be used again, and removes what a rename cannot replace.
 func (f *File) decide() (exists bool, err error) {
 	at := int(f.dir.Fd())
-	there, st, err := f.tree.look(f.dir, f.name)
+	there, st, id, err := f.tree.look(f.dir, f.name)
 	if errors.Is(err, unix.ENOENT) {
 		return false, nil
 	}
@@ -116,7 +125,7 @@ func (f *File) decide() (exists bool, err error) {
 	delete(f.tree.made, own)
 	switch {
 	case isDir && wantDir:
-		if err := f.tree.note(there); err != nil {
+		if err := f.tree.note(there, id); err != nil {
 			return false, fmt.Errorf("open directory %s: %w", f.item.Path, err)
 		}
 		f.path, f.existed, f.again = there, true, !made
@@ -194,7 +203,7 @@ func (f *File) make() error {
 		if err != nil {
 			return err
 		}
-		f.data = os.NewFile(uintptr(fd), f.item.Path)
+		f.data = &content{fd}
 		return nil
 	case unix.S_IFDIR:
 		err = retry(func() error { return unix.Mkdirat(at, name, 0o700) })
@@ -219,7 +228,7 @@ func (f *File) make() error {
 // quicker: a place in the kernel's own file systems, mounted there at once, must not
 // be given attributes by the node's root.
 func (f *File) open(name string) error {
-	file, st, err := f.tree.look(f.dir, name)
+	file, st, _, err := f.tree.look(f.dir, name)
 	if err != nil {
 		return err
 	}

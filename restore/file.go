@@ -24,7 +24,7 @@ type File struct {
 	// temporary is the name it has until Finish, "" if it has its own.
 	temporary string
 	dir       *os.File // the directory it is in; nil for the root and what existed
-	data      *os.File // a regular file, open for writing
+	data      *content // a regular file, open for writing
 	path      *os.File // anything else, as a place
 	existed   bool
 	// again: it is a directory that was there, or has come before. base is what it had
@@ -61,7 +61,7 @@ func (f *File) Fd() int {
 	if f.data == nil {
 		return -1
 	}
-	return int(f.data.Fd())
+	return f.data.fd
 }
 
 // SetXattr records an extended attribute; Finish sets it. Both daemons deliver
@@ -129,10 +129,14 @@ func (f *File) remove() {
 }
 
 func (f *File) close() {
-	for _, file := range []*os.File{f.data, f.path, f.dir} {
-		if file != nil {
-			file.Close()
-		}
+	if f.data != nil {
+		f.data.close()
+	}
+	if f.path != nil {
+		f.path.Close()
+	}
+	if f.dir != nil {
+		f.tree.giveBack(f.dir)
 	}
 }
 
@@ -169,25 +173,20 @@ func (f *File) attributes() (errs []error) {
 			errs = append(errs, fmt.Errorf("%s of %s: %w", what, f.item.Path, err))
 		}
 	}
-	file := f.path
-	if f.data != nil {
-		file = f.data
-	}
+	h := f.handle()
 	link := f.item.Mode&unix.S_IFMT == unix.S_IFLNK
 	// chown clears setuid, setgid and capabilities, so it comes first.
-	do("owner", retry(func() error {
-		return unix.Fchownat(int(file.Fd()), "", int(f.item.UID), int(f.item.GID), unix.AT_EMPTY_PATH)
-	}))
+	do("owner", h.own(f.item.UID, f.item.GID))
 	if !link {
-		do("inherited access list", dropAcls(file, f.item.directory()))
+		do("inherited access list", h.dropAcls(f.item.directory()))
 		if f.again && f.tree.Own {
 			do("older attributes", f.dropXattrs())
 		}
-		do("mode", retry(func() error { return unix.Chmod(procName(file), f.item.Mode&0o7777) }))
+		do("mode", h.chmod(f.item.Mode&0o7777))
 	}
 	// A capability is valid for the inode as it is, and an access list changes
 	// the group bits of the mode to what they were: both come after chmod.
-	set, name := unix.Setxattr, procName(file)
+	set := h.setxattr
 	if link {
 		// From 5.8 on the kernel takes a link by its descriptor; to that of 3.10 it has
 		// to be named.
@@ -197,15 +196,18 @@ func (f *File) attributes() (errs []error) {
 		} else if f.tree.Shared {
 			f.tree.Timeless++
 			f.timeless = true
-			set = func(string, string, []byte, int) error { return errByName }
+			set = func(string, []byte) error { return errByName }
 		} else {
-			set, name = unix.Lsetxattr, procName(f.dir)+"/"+f.current()
+			name := procName(f.dir) + "/" + f.current()
+			set = func(attr string, value []byte) error {
+				return retry(func() error { return unix.Lsetxattr(name, attr, value, 0) })
+			}
 			do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, true))
 		}
 	}
 	refused := 0
 	for _, x := range f.xattrs {
-		err := retry(func() error { return set(name, x.name, x.value, 0) })
+		err := set(x.name, x.value)
 		if err != nil {
 			refused++
 		}
@@ -217,9 +219,9 @@ func (f *File) attributes() (errs []error) {
 		errs = append(errs, fmt.Errorf("%d more attributes", more))
 	}
 	if !link {
-		do("times", setTimes(name, f.item.Atime, f.item.Mtime, f.item.Nanoseconds, false))
+		do("times", h.times(f.item.Atime, f.item.Mtime, f.item.Nanoseconds))
 	}
-	do("times", f.timeKept(file))
+	do("times", f.timeKept(h.fd))
 	do("inherited flags", f.forget())
 	return errs
 }
@@ -242,25 +244,6 @@ func (f *File) current() string {
 	return f.name
 }
 
-// procName names an open file for the calls that take no descriptor. The kernel
-// goes straight to the file.
-func procName(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
-
-// dropAcls takes away what a new file got from its directory's default list.
-func dropAcls(f *os.File, directory bool) error {
-	names := []string{"system.posix_acl_access"}
-	if directory {
-		names = append(names, "system.posix_acl_default")
-	}
-	for _, n := range names {
-		err := retry(func() error { return unix.Removexattr(procName(f), n) })
-		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
-			return err
-		}
-	}
-	return nil
-}
-
 func setTimes(name string, atime, mtime, nanoseconds int64, link bool) error {
 	ts := []unix.Timespec{{Sec: atime}, {Sec: mtime, Nsec: nanoseconds}}
 	flags := 0
@@ -278,9 +261,9 @@ func date(seconds int64) string { return time.Unix(seconds, 0).UTC().Format("200
 
 // timeKept looks whether the file system has the time that was set: the kernel takes the
 // nearest one without a word.
-func (f *File) timeKept(file *os.File) error {
+func (f *File) timeKept(fd int) error {
 	var st unix.Stat_t
-	if everywhere(f.item.Mtime) || f.timeless || unix.Fstat(int(file.Fd()), &st) != nil || st.Mtim.Sec == f.item.Mtime {
+	if everywhere(f.item.Mtime) || f.timeless || unix.Fstat(fd, &st) != nil || st.Mtim.Sec == f.item.Mtime {
 		return nil
 	}
 	return fmt.Errorf("this file system has not %s, it made %s of it", date(f.item.Mtime), date(st.Mtim.Sec))

@@ -50,7 +50,7 @@ func (f *File) own(name string, value []byte) {
 // forget takes away the flags that the item has only from the directory it was made in.
 func (f *File) forget() error {
 	if f.data != nil {
-		return chattr.Forget(int(f.data.Fd()), f.inode.Flags)
+		return chattr.Forget(f.data.fd, f.inode.Flags)
 	}
 	if !f.item.directory() {
 		return nil
@@ -75,17 +75,13 @@ func (f *File) flags() error {
 	}
 	held := f.data != nil && f.inode.Flags&chattr.Locks&^f.tree.Hold != 0 && f.tree.mayHold(f.item.Path)
 	if f.data != nil && !f.item.Linked && !held {
-		if err := chattr.Set(int(f.data.Fd()), f.inode, f.tree.Hold); err != nil {
+		if err := chattr.Set(f.data.fd, f.inode, f.tree.Hold); err != nil {
 			return fmt.Errorf("flags of %s: %w", f.item.Path, err)
 		}
 		return nil
 	}
-	place := f.path
-	if f.data != nil {
-		place = f.data
-	}
 	var st unix.Stat_t
-	if err := unix.Fstat(int(place.Fd()), &st); err != nil {
+	if err := unix.Fstat(f.handle().fd, &st); err != nil {
 		return fmt.Errorf("times and flags of %s: %w", f.item.Path, err)
 	}
 	return f.tree.record(late{f.item.Path, fixed{

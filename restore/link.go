@@ -27,7 +27,7 @@ func (f *File) first() (*os.File, string, error) {
 	var st unix.Stat_t
 	if err == nil {
 		var place *os.File
-		if place, st, err = f.tree.look(dir, first); err == nil {
+		if place, st, _, err = f.tree.look(dir, first); err == nil {
 			place.Close()
 		}
 	}

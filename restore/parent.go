@@ -80,7 +80,7 @@ func (t *Tree) thin(n int) {
 	if n < keep || n%between == 0 && n/between <= mostBetween || t.last[n].dir == nil {
 		return
 	}
-	t.last[n].dir.Close()
+	t.leave(t.last[n].dir)
 	t.last[n].dir = nil
 }
 
@@ -104,17 +104,48 @@ func (t *Tree) Leave() { t.forget(0) }
 func (t *Tree) forget(n int) {
 	for _, l := range t.last[n:] {
 		if l.dir != nil {
-			l.dir.Close()
+			t.leave(l.dir)
 		}
 	}
 	t.last = t.last[:n]
+}
+
+// lend returns a directory for an item that is in it. The tree may go elsewhere meanwhile:
+// then it stays open until it is given back. One is lent at a time; who needs another one
+// gets a descriptor of its own.
+func (t *Tree) lend(dir *os.File) (*os.File, error) {
+	if t.lent != nil {
+		return openPath(dir, ".", unix.O_DIRECTORY)
+	}
+	t.lent, t.left = dir, false
+	return dir, nil
+}
+
+func (t *Tree) giveBack(dir *os.File) {
+	if dir != t.lent {
+		dir.Close()
+		return
+	}
+	if t.left {
+		dir.Close()
+	}
+	t.lent = nil
+}
+
+// leave closes a directory that the tree has gone from, unless it is lent.
+func (t *Tree) leave(dir *os.File) {
+	if dir == t.lent {
+		t.left = true
+		return
+	}
+	dir.Close()
 }
 
 // enter opens the directory name in dir. A link is resolved inside the root.
 func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.File, error) {
 	ours := false
 	for made := false; ; made = true {
-		f, st, err := t.look(dir, name)
+		f, st, id, err := t.look(dir, name)
 		switch kind := st.Mode & unix.S_IFMT; {
 		case err == nil && kind == unix.S_IFDIR:
 			if ours {
@@ -122,7 +153,7 @@ func (t *Tree) enter(dir *os.File, name string, whole []string, make bool) (*os.
 			} else {
 				t.date(st)
 			}
-			return t.noted(f)
+			return t.noted(f, id)
 		case err == nil && t.Own && make && !made && !t.kept(strings.Join(whole, "/")):
 			f.Close()
 			path := strings.Join(whole, "/")
@@ -202,43 +233,58 @@ func (t *Tree) follow(whole []string) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, err)
 	}
-	return t.noted(f)
+	id, err := mountOf(f)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("follow link %s inside the tree: %w", p, err)
+	}
+	return t.noted(f, id)
 }
 
-// look opens name in dir as a place and says what it is, if it is on a file system
+// look opens name in dir as a place and says what it is and on which mount (see mountOf), if it is on a file system
 // that files are restored to. Nothing is asked of another one, which could be served
 // by a tenant and never answer; nor is an automounter called.
-func (t *Tree) look(dir *os.File, name string) (f *os.File, st unix.Stat_t, err error) {
+func (t *Tree) look(dir *os.File, name string) (f *os.File, st unix.Stat_t, id uint64, err error) {
 	if f, err = openPath(dir, name, 0); err != nil {
-		return nil, st, err
+		return nil, st, 0, err
 	}
-	if err = t.judge(f); err == nil {
+	if id, err = t.mountAt(f); err == nil {
 		err = retry(func() error { return unix.Fstat(int(f.Fd()), &st) })
 	}
 	if err != nil {
 		f.Close()
-		return nil, st, err
+		return nil, st, 0, err
 	}
-	return f, st, nil
+	return f, st, id, nil
 }
 
 // judge refuses file systems that files are not restored to.
 func (t *Tree) judge(place *os.File) error {
+	_, err := t.mountAt(place)
+	return err
+}
+
+// mountAt judges a place and returns the number of its mount (see mountOf): for as long as
+// the place is open it is that one.
+func (t *Tree) mountAt(place *os.File) (uint64, error) {
 	id, err := mount.ID(place)
 	switch {
 	case errors.Is(err, mount.ErrUnknown):
-		return writable(place)
+		if err := writable(place); err != nil {
+			return 0, err
+		}
+		return deviceOf(place)
 	case err != nil:
-		return err
+		return 0, err
 	case t.mounts[uint64(id)] != nil:
-		return nil
+		return uint64(id), nil
 	}
-	return mount.Judge(place, t.Mountinfo, id)
+	return uint64(id), mount.Judge(place, t.Mountinfo, id)
 }
 
 // noted remembers the file system of a directory.
-func (t *Tree) noted(f *os.File) (*os.File, error) {
-	if err := t.note(f); err != nil {
+func (t *Tree) noted(f *os.File, id uint64) (*os.File, error) {
+	if err := t.note(f, id); err != nil {
 		f.Close()
 		return nil, err
 	}

@@ -111,8 +111,12 @@ type Tree struct {
 	spent    int64
 	// begun is before the first change.
 	begun time.Time
-	// last and above are the directories used last, for the next name beside.
+	// last are the directories on the way to the one used last, for the next name beside.
 	last []level
+	// lent is the one that the item at hand is in; left says that it is not one of last
+	// any more.
+	lent *os.File
+	left bool
 	// mounts are directories on each mount that was entered, by its number, or by its
 	// device where the kernel does not tell: while they are open the number is theirs.
 	mounts map[uint64]*os.File
@@ -206,17 +210,18 @@ func mountOf(dir *os.File) (uint64, error) {
 	if !errors.Is(err, mount.ErrUnknown) {
 		return uint64(id), err
 	}
+	return deviceOf(dir)
+}
+
+func deviceOf(place *os.File) (uint64, error) {
 	var st unix.Stat_t
-	err = unix.Fstat(int(dir.Fd()), &st)
+	err := unix.Fstat(int(place.Fd()), &st)
 	return st.Dev, err
 }
 
-// note remembers the mount of a directory for Sync, and refuses one that is covered.
-func (t *Tree) note(dir *os.File) error {
-	id, err := mountOf(dir)
-	if err != nil {
-		return err
-	}
+// note remembers the mount of a directory, with its number, for Sync, and refuses one that
+// is covered.
+func (t *Tree) note(dir *os.File, id uint64) error {
 	if len(t.covered) > 0 {
 		var st unix.Stat_t
 		if err := unix.Fstat(int(dir.Fd()), &st); err != nil {
