@@ -132,6 +132,11 @@ func goReadFailed(h C.uintptr_t, why C.int) {
 	guard(h, none{}, func(j *fdplugin.Job) none { j.ReadFailed(syscall.Errno(why)); return none{} })
 }
 
+//export goTook
+func goTook(h C.uintptr_t, n C.int64_t) {
+	guard(h, none{}, func(j *fdplugin.Job) none { j.Took(int64(n)); return none{} })
+}
+
 //export goCloseFile
 func goCloseFile(h C.uintptr_t) {
 	closing(h, func(j *fdplugin.Job, _ bool) { j.CloseFile() })

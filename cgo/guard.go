@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/cgo"
 	"runtime/debug"
 	"strings"
@@ -68,6 +69,7 @@ func early(h C.uintptr_t, f func(*fdplugin.Job)) {
 	if !ok || s.job == nil || s.broken != "" {
 		return
 	}
+	defer alone()()
 	s.log.enter()
 	defer s.log.leave()
 	defer s.remember()
@@ -92,6 +94,7 @@ func closing(h C.uintptr_t, f func(j *fdplugin.Job, again bool)) bool {
 
 // attempt calls f and reports a panic to the job log. whole says that there was none.
 func attempt[T any](s *state, failed T, f func(*fdplugin.Job) T) (result T, whole bool) {
+	defer alone()()
 	s.log.enter()
 	defer s.log.leave()
 	defer func() {
@@ -102,6 +105,15 @@ func attempt[T any](s *state, failed T, f func(*fdplugin.Job) T) (result T, whol
 	}()
 	hook()
 	return f(s.job), true
+}
+
+// alone keeps Go's runtime from making new threads of the daemon's thread until the
+// function that it returns is called: they would have its priority, which nice and ionice
+// have lowered, when the job has ended. A callback does not do that by itself (newm of
+// runtime/proc.go, Go 1.26, which looks for LockOSThread).
+func alone() (leave func()) {
+	runtime.LockOSThread()
+	return runtime.UnlockOSThread
 }
 
 // end closes the job. If that fails it is tried once more, and then all is let go of

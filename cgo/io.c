@@ -56,8 +56,8 @@ open_backup(struct job * j, struct io * io)
 	j->size = j->entry.st.st_size;
 	j->pos = j->data_end = 0;
 	j->tail_sent = 0;
-	/* What the daemon reads itself, from 22, nobody else sees fail. */
-	if (!j->pieces && !j->entry.watched)
+	/* What the daemon reads itself, from 22, nobody else sees fail, or can slow. */
+	if (!j->pieces && !j->entry.watched && !j->entry.paced)
 		io->fd = j->fd;
 }
 
@@ -161,22 +161,63 @@ read_plain(struct job * j, struct io * io)
 	io->status = (int32_t)n;
 }
 
+/*
+ * How many of the ${n} bytes before the descriptor's position are on the disk: the
+ * rest are holes.  Return -1 if the position is lost.
+ */
+static int64_t
+on_disk(int fd, int64_t n)
+{
+	off_t at, data, end, hole;
+	int64_t sum = 0;
+
+	if ((end = lseek(fd, 0, SEEK_CUR)) < 0)
+		return (n);
+	for (at = end - n; at < end; at = hole) {
+		if ((data = lseek(fd, at, SEEK_DATA)) < 0 && errno != ENXIO) {
+			/* The file system does not tell: all of it is data. */
+			sum += end - at;
+			break;
+		}
+		if (data < 0 || data >= end)
+			break;
+		if ((hole = lseek(fd, data, SEEK_HOLE)) < 0 || hole > end)
+			hole = end;
+		sum += hole - data;
+	}
+	return (lseek(fd, end, SEEK_SET) == end ? sum : -1);
+}
+
 static void
 read_file(struct job * j, struct io * io)
 {
 	sigset_t old, set;
+	int64_t read;
 
 	if (j->pieces && !j->foreign)
 		read_piece(j, io);
 	else
 		read_plain(j, io);
-	if (io->status >= 0 || j->foreign || j->restoring)
+	if (j->foreign || j->restoring)
+		return;
+	read = io->status;
+	if (j->entry.paced && read > 0) {
+		if (j->pieces && j->tail_sent && j->pos < j->size)
+			read = 0; /* the mark of a hole at the end */
+		else if (!j->pieces && j->entry.st.st_blocks < (j->size + 511) / 512 &&
+		    (read = on_disk(j->fd, read)) < 0)
+			fail(io, EIO);
+	}
+	if (read >= 0 && (!j->entry.paced || read == 0))
 		return;
 	/* As in job_io. */
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR2);
 	pthread_sigmask(SIG_BLOCK, &set, &old);
-	goReadFailed(j->handle, io->error);
+	if (read < 0)
+		goReadFailed(j->handle, io->error);
+	else
+		goTook(j->handle, read);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 

@@ -76,6 +76,7 @@ struct entry {
 	int link_index;
 	int pieces;		/* the content is sent in pieces, holes left out */
 	int watched;		/* Go is to know what of the content cannot be read */
+	int paced;		/* Go is to know how much of it was read */
 	struct stat st;
 };
 

@@ -37,6 +37,9 @@ func encodeEntry(e *fdplugin.Entry, out *C.struct_entry) {
 	if e.Watched {
 		out.watched = 1
 	}
+	if e.Paced {
+		out.paced = 1
+	}
 }
 
 // Both are the kernel's struct stat.

@@ -49,6 +49,7 @@ type backup struct {
 	bad     bool  // something of it could not be read
 	file    int   // descriptor of its content, -1 if it is not open
 	early   bool  // it is open, and the daemon has not asked for it yet
+	pace    *pace // nil if it reads as fast as it can
 	links   *links
 	past    *history
 	places  *places
@@ -283,6 +284,7 @@ func (b *backup) current(flags Flags) (*Entry, error) {
 		b.links.replace(b.next)
 		b.count.add(e)
 		e.Watched = e.Kind == Regular && b.opts.MaxErrors != nil
+		e.Paced = e.Kind == Regular && b.pace != nil
 		if w := b.paths.judge(e.Name); w != "" && e.Kind != Object {
 			b.job.Log.Warnf("%s", w)
 		}

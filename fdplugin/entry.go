@@ -48,6 +48,8 @@ type Entry struct {
 	// Watched: what fails of reading it is to be told of (Job.ReadFailed), so the daemon
 	// must not read it by itself.
 	Watched bool
+	// Paced: Job.Took is to be told of what is read of it, for the same reason.
+	Paced bool
 	// Data is the content of an object.
 	Data []byte
 }

@@ -125,6 +125,9 @@ func lossy(t *testing.T, options string, unopened, unread []string) (*jobLog, in
 		if e.Watched != (e.Kind == Regular && strings.Contains(options, "max_errors")) {
 			t.Errorf("%s is watched: %v", e.Name, e.Watched)
 		}
+		if e.Paced != (e.Kind == Regular && strings.Contains(options, "read_rate")) {
+			t.Errorf("%s is paced: %v", e.Name, e.Paced)
+		}
 		if e.Kind == Regular {
 			switch fd, err := j.OpenFile(); {
 			case err != nil:
@@ -160,6 +163,7 @@ func TestMaxErrors(t *testing.T) {
 		{":max_errors=0", nil, []string{"5"}, "max_errors=0: 1 file or directory could not be read, or not completely, the last one /mnt/bareos/" + webID + "/f/5: input/output error"},
 		{":max_errors=0", []string{"0"}, nil, "/f/0: no such file or directory"},
 		{":max_errors=0", nil, nil, ""},
+		{":max_errors=0:read_rate=1G", nil, nil, ""},
 	} {
 		log, told := lossy(t, tt.options, tt.unopened, tt.unread)
 		got, n := log.all("fatal"), len(tt.unopened)+len(tt.unread)

@@ -151,6 +151,8 @@ type Job struct {
 	// named is how many files with which something went wrong are named, if that is more
 	// than maxWarnings.
 	named int64
+	// polite is what the job's thread leaves to others.
+	polite politeness
 	// stayed are containers of which something stays although their restore has failed.
 	stayed map[string]bool
 
@@ -270,12 +272,17 @@ func (j *Job) start(cmd string, estimate bool) error {
 		j.named = *opts.MaxErrors // up to them the job goes on
 	}
 	b := &backup{job: j, opts: opts, estimate: estimate}
+	j.polite.want = opts.Polite
+	if opts.ReadRate > 0 {
+		b.pace = newPace(opts.ReadRate)
+	}
 	j.backup = b
 	if err := b.begin(); err != nil {
 		j.fatal(err)
 		j.endBackup()
 		return ErrStop
 	}
+	j.standBack()
 	return nil
 }
 
@@ -369,6 +376,7 @@ func (j *Job) EndBackup() {
 }
 
 func (j *Job) endBackup() {
+	j.standUp()
 	if j.backup == nil {
 		return
 	}
@@ -400,6 +408,7 @@ func (j *Job) Abandon() {
 	defer j.mu.Unlock()
 	j.cancel()
 	for _, let := range []func(){
+		j.standUp,
 		func() { j.backup.watch.stop() }, func() { j.backup.close() }, func() { j.backup.release() }, func() { j.backup.links.close() },
 		func() { j.restore.manifest.Close() }, func() { j.restore.file.Abort() },
 		func() {

@@ -61,7 +61,7 @@ func TestJobOverFileSet(t *testing.T) {
 	if err != nil || o.Name != "job" || o.BlockCompact || o.MinFree.Bytes != 1<<30 {
 		t.Errorf("effective = %+v, %v", o, err)
 	}
-	want := "name=job (job), lock_wait=0 (default), pcompact=ignore (job), min_free=1G (FileSet), tool_wait=6h (default), multi_disk=skew (default), std_excludes=no (default), exclude_caches=no (default), honor_nodump=no (default), tenant_excludes=no (default), scan=auto (default), restore=ct (default), disk_size=as recorded (default), replace_ct=no (default), start=no (default)"
+	want := "name=job (job), lock_wait=0 (default), pcompact=ignore (job), min_free=1G (FileSet), tool_wait=6h (default), multi_disk=skew (default), std_excludes=no (default), exclude_caches=no (default), honor_nodump=no (default), tenant_excludes=no (default), scan=auto (default), nice=0 (default), restore=ct (default), disk_size=as recorded (default), replace_ct=no (default), start=no (default)"
 	if line != want {
 		t.Errorf("effective shows\n%s, want\n%s", line, want)
 	}

@@ -44,6 +44,10 @@ type Options struct {
 	MinFree MinFree
 	// Freeze lets a container with several disks stand still around its snapshots.
 	Freeze bool
+	// Polite is what the job's threads leave to others, ReadRate how many bytes of content a
+	// second it reads at most, 0 if there is no limit.
+	Polite   standing
+	ReadRate uint64
 	// Restore says what a restore writes to.
 	Restore Mode
 	// Directory is where restore=dir restores to, or in the container restore=file.
@@ -116,7 +120,7 @@ type option struct {
 
 // options is the table, in the order of the documentation.
 func options() []option {
-	return slices.Concat(commonOptions(), choosingOptions(), speedOptions(), targetOptions(), anywhereOptions(), fileOptions())
+	return slices.Concat(commonOptions(), choosingOptions(), speedOptions(), politeOptions(), targetOptions(), anywhereOptions(), fileOptions())
 }
 
 func commonOptions() []option {

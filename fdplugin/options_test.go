@@ -186,6 +186,26 @@ var judged = map[string]struct {
 		},
 		map[string]string{"": "is no number", "-1": "is no number", "few": "is no number", "99999999999": "is no number"},
 	},
+	"nice": {
+		map[string]func(Options) bool{
+			"0": func(o Options) bool { return o.Polite == (standing{}) }, "19": func(o Options) bool { return o.Polite == standing{nice: 19} },
+		},
+		map[string]string{"": "is no number from 0 to 19", "20": "is no number from", "-5": "is no number from", "300": "is no number from", "low": "is no number from"},
+	},
+	"ionice": {
+		map[string]func(Options) bool{
+			"idle": func(o Options) bool { return o.Polite.io == 3<<13 }, "best-effort": func(o Options) bool { return o.Polite.io == 2<<13|4 },
+			"best-effort/0": func(o Options) bool { return o.Polite.io == 2<<13 }, `best-effort\:7`: func(o Options) bool { return o.Polite.io == 2<<13|7 },
+		},
+		map[string]string{"": "is neither idle nor best-effort", "realtime": "is neither", "idle/7": "is neither", "best-effort/8": "is neither", "best-effort/": "is neither", "best-effort/-1": "is neither", "3": "is neither"},
+	},
+	"read_rate": {
+		map[string]func(Options) bool{
+			"64K": func(o Options) bool { return o.ReadRate == 64<<10 }, "20M": func(o Options) bool { return o.ReadRate == 20<<20 },
+			"100000": func(o Options) bool { return o.ReadRate == 100000 }, "1GiB": func(o Options) bool { return o.ReadRate == 1<<30 },
+		},
+		map[string]string{"": "is no size", "0": "is no size", "63K": "is less than 64K a second", "1": "is less than", "fast": "is no size", "20M/s": "is no size"},
+	},
 	"restore": {
 		map[string]func(Options) bool{
 			"ct":   func(o Options) bool { return o.Restore == RestoreContainer },

@@ -115,6 +115,8 @@ func (j *Job) StartRestore(cmd string) error {
 		}
 	}
 	r.cmds[cmd], r.opts, j.toolWait = o, o, o.ToolWait
+	j.polite.want = o.Polite
+	j.standBack()
 	return nil
 }
 
@@ -397,6 +399,7 @@ const (
 func (j *Job) EndRestore(h Health) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.standUp()
 	if r := j.restore; r != nil && h != Failed && j.failed == nil && j.ctx.Err() == nil {
 		r.endFile(false)
 		if h == Errors {
@@ -452,6 +455,7 @@ func (r *restoration) targets() []target {
 
 // endRestore gives up what is not complete.
 func (j *Job) endRestore() {
+	j.standUp()
 	r := j.restore
 	if r == nil {
 		return

@@ -47,7 +47,7 @@ var calledIn = map[string]string{
 	"goOpenFile": "backup", "goCloseFile": "backup", "goXattrs": "backup", "goEndBackup": "backup",
 	"goObject": "restore", "goStartRestore": "restore", "goCreate": "restore", "goOpenRestored": "restore", "goSetXattr": "restore",
 	"goEndFile": "restore", "goEndRestore": "restore",
-	"goReadFailed": "unread", "goKeeps": "accurate", "goCancel": "cancel", "goSweep": "sweep",
+	"goReadFailed": "unread", "goTook": "paced", "goKeeps": "accurate", "goCancel": "cancel", "goSweep": "sweep",
 }
 
 // A panic in any function that C calls fails the job that it comes up in, with a
@@ -89,6 +89,8 @@ func TestPanicInEveryExport(t *testing.T) {
 				w.backup(name)
 			case "unread":
 				w.unread(name)
+			case "paced":
+				w.backup(name, ":read_rate=1G")
 			case "accurate":
 				w.accurate(name)
 			case "options":

@@ -58,6 +58,52 @@ func TestFailedReadIsTold(t *testing.T) {
 	}
 }
 
+// Go is told how much of a file that is paced was read, but not of holes, and the daemon
+// is not given the file.
+func TestReadBytesAreTold(t *testing.T) {
+	dir := t.TempDir()
+	program := pieces(t, dir)
+	for _, tt := range []struct {
+		mode string
+		at   []int64 // where a block of content is
+		size int64
+		want string
+	}{
+		{"plain", []int64{0, 16384}, 20480, "handed 0+20480 end"},
+		{"paced", []int64{0, 16384}, 20480, "0+20480 end took 8192"},
+		{"paced", []int64{65536}, 131072, "0+65536 0+65536 end took 4096"},
+		{"paced", []int64{61440, 65536}, 131072, "0+65536 0+65536 end took 8192"},
+		{"paced", []int64{0, 4096}, 8000, "0+8000 end took 8000"},
+		{"paced", nil, 8192, "0+8192 end"},
+		{"paced-pieces", []int64{0, 16384}, 20480, "0+4096 16384+4096 end took 8192"},
+		{"paced-pieces", []int64{0}, 131072, "0+4096 131071+1 end took 4096"},
+		{"paced-pieces", nil, 8192, "8191+1 end"},
+	} {
+		f, err := os.Create(filepath.Join(dir, "f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range tt.at {
+			if _, err := f.WriteAt([]byte(strings.Repeat("x", 4096)), at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Truncate(tt.size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Seek(0, 0); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(program, strings.Fields(fmt.Sprintf("3 %d -1 %s", tt.size, tt.mode))...)
+		cmd.ExtraFiles = []*os.File{f}
+		out, err := cmd.CombinedOutput()
+		f.Close()
+		if got := strings.Join(strings.Fields(string(out)), " "); got != tt.want || err != nil {
+			t.Errorf("%s with content at %v of %d bytes: %q, %v, want %q", tt.mode, tt.at, tt.size, got, err, tt.want)
+		}
+	}
+}
+
 // A file with holes is sent in pieces, its last byte too if it ends in a hole. One that is
 // cut while it is read ends where it was cut: what is missing must not come back as a hole,
 // without a word, but as a file that is too short.

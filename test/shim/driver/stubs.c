@@ -171,6 +171,14 @@ goReadFailed(uintptr_t h, int why)
 }
 
 void
+goTook(uintptr_t h, int64_t n)
+{
+
+	if (h == 0 || n <= 0)
+		abort();
+}
+
+void
 goCloseFile(uintptr_t h)
 {
 

@@ -7,14 +7,15 @@
 #include "job.h"
 
 /*
- * pieces FD SIZE CUT [plain|watched]: read the file that is open as descriptor FD
+ * pieces FD SIZE CUT [plain|watched|paced|paced-pieces]: read the file that is open as descriptor FD
  * as one with holes, or not, and of SIZE bytes, cut it to CUT bytes after the first
  * piece unless that is negative, and print offset and length of each piece, then
  * "end" or "error".  Print first if the daemon is to read it itself, and last of
- * which error Go was told.
+ * which error, or how many bytes from the disk, Go was told.
  */
 
 static int fd, told;
+static long long took;
 
 int
 goOpenFile(uintptr_t h, int * why)
@@ -40,6 +41,14 @@ goReadFailed(uintptr_t h, int why)
 	told = why;
 }
 
+void
+goTook(uintptr_t h, int64_t n)
+{
+
+	(void)h;
+	took += n;
+}
+
 int
 goOpenRestored(uintptr_t h)
 {
@@ -62,7 +71,8 @@ main(int argc, char ** argv)
 	    sscanf(argv[3], "%lld", &cut) != 1)
 		return (2);
 	j.entry.name = name;
-	j.entry.pieces = argc == 4;
+	j.entry.pieces = argc == 4 || strcmp(argv[4], "paced-pieces") == 0;
+	j.entry.paced = argc == 5 && strncmp(argv[4], "paced", 5) == 0;
 	j.entry.watched = argc == 5 && strcmp(argv[4], "watched") == 0;
 	j.entry.st.st_size = size;
 	job_io(&j, &io);
@@ -80,5 +90,7 @@ main(int argc, char ** argv)
 	puts(io.status == 0 ? "end" : "error");
 	if (told)
 		printf("told %d\n", told);
+	if (took)
+		printf("took %lld\n", took);
 	return (0);
 }
