@@ -14,11 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bareos-contrib/vz7ct/internal/walk"
+	"github.com/bareos-contrib/vz7ct/test/openfds"
 )
 
 // row makes n items of files, each with its number as content; bad ones are errors.
-func row(t *testing.T, n int, lasting bool, bad map[int]bool) func() (*item, error) {
-	dir, next := t.TempDir(), 0
+func row(t *testing.T, dir string, n int, lasting bool, bad map[int]bool) func() (*item, error) {
+	next := 0
 	return func() (*item, error) {
 		i := next
 		if next++; i >= n {
@@ -45,12 +46,12 @@ func TestAheadKeepsOrder(t *testing.T) {
 	const n = 3 * aheadItems
 	bad := map[int]bool{0: true, 5: true, aheadItems: true}
 	for _, c := range []struct{ lasting, whole, wanted bool }{{true, false, true}, {true, false, false}, {false, true, true}, {false, false, true}} {
-		before := openFiles(t)
-		a := &ahead{next: row(t, n, c.lasting, bad), whole: c.whole, wanted: func(*item) bool { return c.wanted }}
+		dir := t.TempDir()
+		a := &ahead{next: row(t, dir, n, c.lasting, bad), whole: c.whole, wanted: func(*item) bool { return c.wanted }}
 		most := 0
 		for i := range n {
 			it, err := a.Next()
-			most = max(most, openFiles(t)-before)
+			most = max(most, len(openfds.Below(t, dir)))
 			var left *walk.Error
 			if bad[i] {
 				if !errors.As(err, &left) || left.Path != fmt.Sprint(i) {
@@ -82,7 +83,7 @@ func TestAheadKeepsOrder(t *testing.T) {
 				t.Errorf("%+v: at the end Next = %v, %v", c, it, err)
 			}
 		}
-		if left := openFiles(t) - before; left != 0 || most > aheadFiles+1 || c.wanted && (c.lasting || c.whole) && most < aheadFiles {
+		if left := len(openfds.Below(t, dir)); left != 0 || most > aheadFiles+1 || c.wanted && (c.lasting || c.whole) && most < aheadFiles {
 			t.Errorf("%+v: %d files open at once, %d left", c, most, left)
 		}
 	}
@@ -90,16 +91,16 @@ func TestAheadKeepsOrder(t *testing.T) {
 
 // Nothing stays open when it ends before its time.
 func TestAheadGivesUp(t *testing.T) {
-	before := openFiles(t)
-	a := &ahead{next: row(t, 100, true, nil), wanted: all}
+	dir := t.TempDir()
+	a := &ahead{next: row(t, dir, 100, true, nil), wanted: all}
 	it, err := a.Next()
 	must(t, err)
-	if openFiles(t) == before {
+	if len(openfds.Below(t, dir)) == 0 {
 		t.Error("nothing was opened")
 	}
 	a.close()
 	a.close()
-	if n := openFiles(t) - before; n != 0 {
+	if n := len(openfds.Below(t, dir)); n != 0 {
 		t.Errorf("%d files stay open", n)
 	}
 	if it, err := a.Next(); err != io.EOF {
@@ -113,7 +114,7 @@ func TestAheadGivesUp(t *testing.T) {
 // An error that ends the walk comes at its place, and again.
 func TestAheadEndsWithAnError(t *testing.T) {
 	gone := errors.New("gone")
-	next := row(t, 10, true, nil)
+	next := row(t, t.TempDir(), 10, true, nil)
 	a := &ahead{wanted: all, next: func() (*item, error) {
 		it, err := next()
 		if err == io.EOF {
@@ -135,7 +136,7 @@ func TestAheadEndsWithAnError(t *testing.T) {
 
 // What cannot be opened ahead is opened when it is asked for.
 func TestAheadTriesAgain(t *testing.T) {
-	next, fail := row(t, 1, true, nil), true
+	next, fail := row(t, t.TempDir(), 1, true, nil), true
 	a := &ahead{wanted: all, next: func() (*item, error) {
 		it, err := next()
 		if err == nil {
@@ -158,13 +159,6 @@ func TestAheadTriesAgain(t *testing.T) {
 	fd, err := it.open()
 	must(t, err)
 	unix.Close(fd)
-}
-
-func openFiles(t *testing.T) int {
-	t.Helper()
-	list, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
-	return len(list)
 }
 
 // Without ext4 below it a disk is walked, and the job log says why; scan=ext4 fails then.

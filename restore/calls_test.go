@@ -11,13 +11,13 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bareos-contrib/vz7ct/test/openfds"
 )
 
-func openFiles(t *testing.T) int {
+func openFiles(t *testing.T, root string) int {
 	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	must(t, err)
-	return len(entries)
+	return len(openfds.Below(t, root))
 }
 
 // The directory of an item is the tree's own: it stays open while the tree goes elsewhere
@@ -27,7 +27,7 @@ func TestLentDirectories(t *testing.T) {
 	tr.Own = true
 	must(t, put(tr, file("elsewhere/first"), "first"))
 	tr.Leave()
-	before := openFiles(t)
+	before := openFiles(t, root)
 	it := file("a/b/other")
 	it.First = "elsewhere/first"
 	must(t, put(tr, it, ""))
@@ -46,7 +46,7 @@ func TestLentDirectories(t *testing.T) {
 	must(t, err)
 	f.Abort()
 	tr.Leave()
-	if n := openFiles(t) - before; n != 0 {
+	if n := openFiles(t, root) - before; n != 0 {
 		t.Errorf("%d descriptors stay open", n)
 	}
 	for path, want := range map[string]string{"a/b/other": "first", "a/b/c": "instead of a directory"} {
@@ -61,12 +61,12 @@ func TestLentDirectories(t *testing.T) {
 	g, err := tr.Create(file("a/b/two"))
 	must(t, err)
 	tr.Leave()
-	if n := openFiles(t) - before; n != 4 {
+	if n := openFiles(t, root) - before; n != 4 {
 		t.Errorf("%d descriptors are open, want two files and two directories: what is counted is not what it should be", n)
 	}
 	must(t, g.Finish())
 	must(t, f.Finish())
-	if n := openFiles(t) - before; n != 0 {
+	if n := openFiles(t, root) - before; n != 0 {
 		t.Errorf("%d descriptors stay open after two at a time", n)
 	}
 	must(t, closed(tr))
