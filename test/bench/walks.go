@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ import (
 
 // ourList goes through a tree as the plugin does, without a daemon, and returns the number of entries.
 func ourList(dir string) (int, error) {
-	c, err := walk.Open(dir)
+	c, err := walk.OpenScan(context.Background(), dir)
 	if err != nil {
 		return 0, err
 	}

@@ -23,7 +23,7 @@ func TestCycle(t *testing.T) {
 
 	r := w.backup("web")
 	w.nothingLeft()
-	w.says(r, "snapshot {", "snapshot mounted in", "merged in", "container web saved:", "blocker=tmp/backup_blocker (FileSet)")
+	w.says(r, "snapshot {", "snapshot mounted in", "disk /: the tables of its file system have ", "merged in", "container web saved:", "blocker=tmp/backup_blocker (FileSet)")
 	listing, err := w.sys.Listing(r.ID)
 	w.must(err)
 	for _, name := range []string{
