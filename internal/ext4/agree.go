@@ -40,3 +40,11 @@ func (n *Inode) Agree(st *unix.Stat_t) error {
 	}
 	return fmt.Errorf("inode %d: %s", n.Ino, strings.Join(out, "; "))
 }
+
+// Handle is the inode's for open_by_handle_at(2), on any directory of the file system:
+// number and generation (FILEID_INO32_GEN of linux/exportfs.h). A generation of 0 stands
+// for any.
+func (n *Inode) Handle() unix.FileHandle {
+	b := le.AppendUint32(nil, n.Ino)
+	return unix.NewFileHandle(1, le.AppendUint32(b, n.Generation))
+}

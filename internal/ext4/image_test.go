@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,10 @@ func mkfs(t testing.TB, size string, args ...string) string {
 	t.Helper()
 	missing(t, "mke2fs", "debugfs")
 	image := filepath.Join(t.TempDir(), "image")
-	args = append([]string{"-q", "-F", "-t", "ext4"}, args...)
+	if !slices.Contains(args, "-t") {
+		args = append([]string{"-t", "ext4"}, args...)
+	}
+	args = append([]string{"-q", "-F"}, args...)
 	if _, err := command("mke2fs", append(args, image, size)...); err != nil {
 		t.Fatal(err)
 	}

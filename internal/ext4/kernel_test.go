@@ -3,7 +3,6 @@
 package ext4
 
 import (
-	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -66,6 +65,9 @@ var combinations = map[string][]string{
 	"bigalloc":            {"-O", "bigalloc"},
 	"bigalloc, 1k":        {"-b", "1024", "-C", "4096", "-O", "bigalloc"},
 	"bigalloc, no sum":    {"-O", "bigalloc,^metadata_csum"},
+	"as ext3":             {"-t", "ext3"},
+	"as ext2":             {"-t", "ext2"},
+	"as ext2, 1k":         {"-t", "ext2", "-b", "1024", "-I", "128", "-O", "^dir_index,^filetype"},
 	"few inodes":          {"-N", "4096"},
 	"many inodes":         {"-i", "4096", "-b", "4096"},
 }
@@ -161,7 +163,7 @@ func mountedFS(t *testing.T, image string) (root string, f *FS) {
 }
 
 // byHandle compares a sample with what the kernel says of the same inodes, without their
-// names: a handle of ext4 is number and generation (FILEID_INO32_GEN of linux/exportfs.h).
+// names.
 func byHandle(t *testing.T, root string, sample []Inode) (diffs []string) {
 	t.Helper()
 	at, err := unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -171,8 +173,7 @@ func byHandle(t *testing.T, root string, sample []Inode) (diffs []string) {
 	defer unix.Close(at)
 	for i := range sample {
 		n := &sample[i]
-		b := binary.LittleEndian.AppendUint32(nil, n.Ino)
-		fd, err := unix.OpenByHandleAt(at, unix.NewFileHandle(1, binary.LittleEndian.AppendUint32(b, n.Generation)), unix.O_PATH|unix.O_CLOEXEC)
+		fd, err := unix.OpenByHandleAt(at, n.Handle(), unix.O_PATH|unix.O_CLOEXEC)
 		if err != nil {
 			diffs = append(diffs, fmt.Sprintf("inode %d, mode %#o, by its handle: %v", n.Ino, n.Stat.Mode, err))
 			continue

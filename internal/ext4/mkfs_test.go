@@ -176,9 +176,19 @@ func TestUnfit(t *testing.T) {
 			debugfs(t, image, "feature needs_recovery")
 			return image
 		},
-		"casefold": func(t *testing.T) string { return mkfs(t, "16M", "-O", "casefold") },
-		"encrypt":  func(t *testing.T) string { return mkfs(t, "16M", "-O", "encrypt") },
-		"verity":   func(t *testing.T) string { return mkfs(t, "16M", "-O", "verity") },
+		"blocks of 2^6 KiB": func(t *testing.T) string { return mkfs(t, "64M", "-b", "65536") },
+		"journal is on another": func(t *testing.T) string {
+			image := mkfs(t, "16M")
+			debugfs(t, image, "ssv journal_inum 0")
+			return image
+		},
+		"operating system 1, not Linux": func(t *testing.T) string {
+			return mkfs(t, "16M", "-o", "hurd", "-O", "^metadata_csum,^huge_file,^64bit")
+		},
+		"revision 0": func(t *testing.T) string { return mkfs(t, "16M", "-r", "0", "-O", "none") },
+		"casefold":   func(t *testing.T) string { return mkfs(t, "16M", "-O", "casefold") },
+		"encrypt":    func(t *testing.T) string { return mkfs(t, "16M", "-O", "encrypt") },
+		"verity":     func(t *testing.T) string { return mkfs(t, "16M", "-O", "verity") },
 		"state 0x0": func(t *testing.T) string {
 			image := mkfs(t, "16M")
 			debugfs(t, image, "ssv state 0")
