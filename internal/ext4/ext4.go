@@ -10,6 +10,11 @@
 // and whoever uses it walks through the kernel then. All that comes from the device is
 // checked before it is used: damaged and hostile images give errors.
 //
+// Open, then Check, which goes over all inodes once and brings them into the kernel's
+// cache, then Readers from Root on; where any of them returns an error the kernel has the
+// last word. What the package cannot prove by itself its user does: that a sample of
+// Check's agrees with the kernel, and that a walk ends (Dir.Parent).
+//
 // The layout is that of the kernel's Documentation/filesystems/ext4; where that is silent
 // the kernel's own reading of it counts (fs/ext4, named at the spot).
 package ext4
