@@ -33,13 +33,15 @@ type Scan struct {
 	// Strayed, if set, is told when the kernel is asked instead, and why.
 	Strayed func(path string, why error)
 
-	dev    uint64
-	tree   *tree
-	in     *ext4.Reader
-	device io.Closer
-	stack  []*page
-	spare  *page  // of a directory that was left
-	path   []byte // of the directory on top of the stack
+	dev     uint64
+	dirs    uint64 // that the file system has; entered is how many the scan has gone into
+	entered uint64
+	tree    *tree
+	in      *ext4.Reader
+	device  io.Closer
+	stack   []*page
+	spare   *page  // of a directory that was left
+	path    []byte // of the directory on top of the stack
 	// broken, in tests, makes the tables of a directory unreadable from a position on.
 	broken func(path string, at uint64) bool
 	done   bool
@@ -49,7 +51,8 @@ type Scan struct {
 // names as are worked on at a time.
 type page struct {
 	dir    ext4.Inode
-	length int // of its path
+	above  uint32 // inode of the directory that it is in, 0 if that does not matter
+	length int    // of its path
 	name   string
 	at     uint64 // where its names begin in the directory, next where those behind them do
 	next   uint64
@@ -101,7 +104,7 @@ func newScan(fs *ext4.FS, dev io.Closer, fd int) (*Scan, error) {
 		return nil, err
 	}
 	s.dev, root.Stat.Dev = st.Dev, st.Dev
-	s.stack = []*page{{dir: root}}
+	s.stack = []*page{{dir: root, above: rootInode}}
 	return s, nil
 }
 
@@ -196,6 +199,9 @@ func (s *Scan) read(p *page) error {
 		if err != nil {
 			return err
 		}
+		if len(p.names) == 0 && p.at == 0 && p.above != 0 && dir.Parent() != p.above || s.entered > s.dirs {
+			return errors.New("directories of the file system are in one another") // there would be no end
+		}
 		for _, d := range names {
 			p.names = append(p.names, named{d.Ino, string(d.Name)})
 		}
@@ -266,7 +272,8 @@ func (s *Scan) visit(top *page, name string, in *ext4.Inode, path string) (*Entr
 	}
 	p := s.spare.reset()
 	s.spare = nil
-	p.dir, p.length, p.name = *in, len(path), name
+	p.dir, p.above, p.length, p.name = *in, top.dir.Ino, len(path), name
+	s.entered++
 	s.stack = append(s.stack, p)
 	s.path = append(s.path[:0], path...)
 	if i := len(s.stack) - 1 - open; i >= 0 {

@@ -4,6 +4,7 @@ package walk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -206,4 +207,35 @@ func (s *Scan) find(name string) (ext4.Inode, error) {
 		}
 	}
 	return ext4.Inode{}, unix.ENOENT
+}
+
+// A damaged file system has a directory in itself: the scan comes to an end all the same,
+// with all that is not in there.
+func TestScanOfARing(t *testing.T) {
+	root := loopfs.Saved(t, append(slices.Clone(savedTree), "ln d d/empty/ring", "ln deep d/again")...)
+	s := scanOf(t, root)
+	strayed := 0
+	s.Strayed = func(path string, why error) {
+		strayed++
+		if !strings.Contains(why.Error(), "in one another") {
+			t.Errorf("%q: %v", path, why)
+		}
+	}
+	seen := map[string]bool{}
+	for n := 0; ; n++ {
+		e, err := s.Next()
+		if err == io.EOF {
+			break
+		}
+		var left *Error
+		if err != nil && !errors.As(err, &left) || n > 3*len(savedTree) {
+			t.Fatalf("%d entries, %v", n, err)
+		}
+		if err == nil {
+			seen[e.Path] = true
+		}
+	}
+	if strayed < 2 || !seen["d/program"] || !seen["deep/x/x/a"] || !seen["f"] || !seen[""] {
+		t.Errorf("the kernel was asked %d times; %d entries", strayed, len(seen))
+	}
 }
