@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -42,10 +41,14 @@ func TestSmoke(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	tree, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), rig.Build("bench"))
 	cmd.Dir, cmd.WaitDelay = dir, time.Minute
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.Env = append(os.Environ(), "BENCH_TREE="+filepath.Join(runtime.GOROOT(), "src/go"), "BENCH_FILES=500", "BENCH_SLOW_FILES=200",
+	cmd.Env = append(os.Environ(), "BENCH_TREE="+tree, "BENCH_FILES=500", "BENCH_SLOW_FILES=200",
 		"BENCH_LARGE=16", "BENCH_ROUNDS=1", "BENCH_KEEP=1", "BENCH_CASES=", "BENCH_MEMORY=", "BENCH_DIR=")
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
