@@ -131,7 +131,7 @@ faults: packages
 	@grep -o 'faults: points=.*' $(BUILD)/log/faults.log | tail -n 1
 
 # Ours, the daemon's own backup and others in turns, on one node. "bench: CASE ratio=N ours_s=N native_s=N" for each case at
-# the end; this run's figures are in build/log. A quiet machine is needed, and some 20 minutes.
+# the end; this run's figures are in build/log. A quiet machine is needed, and half an hour or more: see BENCH_CASES.
 .PHONY: bench
 bench: packages
 	$(MAKE) -s build tools $(if $(BENCH_TREE),,$(BUILD)/tree.tar)
