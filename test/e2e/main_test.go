@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -139,7 +140,13 @@ func (w *world) newNode(words ...string) {
 			w.Logf("the job log was:\n%s", w.tail("daemons/log/dir.log"))
 			w.Logf("File Daemon:\n%s", w.tail("daemons/log/fd.log"))
 		}
-		os.RemoveAll(dir)
+		if os.RemoveAll(dir) != nil {
+			// What was restored may be immutable.
+			out, _ := exec.Command("chattr", "-R", "-f", "-i", "-a", dir).CombinedOutput()
+			if err := os.RemoveAll(dir); err != nil {
+				w.Errorf("leave nothing: %v: %s", err, out)
+			}
+		}
 	})
 	w.node, err = rig.UpNode(filepath.Join(dir, "node"), words...)
 	w.must(err)
