@@ -19,12 +19,27 @@ import (
 	"github.com/bareos-contrib/vz7ct/internal/walk"
 )
 
-// ourList goes through a tree as the plugin does, without a daemon, and returns the number of entries.
+// ourList goes through a tree as the plugin does, without a daemon, and returns the number of entries. Where there is no
+// scan it says why.
 func ourList(dir string) (int, error) {
-	c, err := walk.OpenScan(context.Background(), dir)
+	s, err := walk.OpenScan(context.Background(), dir)
+	if err == nil {
+		return count(s)
+	}
+	fmt.Println("our list is a walk:", err)
+	c, err := walk.Open(dir)
 	if err != nil {
 		return 0, err
 	}
+	c.Scouts = true
+	return count(c)
+}
+
+func count(c interface {
+	Next() (*walk.Entry, error)
+	Close()
+},
+) (int, error) {
 	defer c.Close()
 	for n := 0; ; n++ {
 		if _, err := c.Next(); err == io.EOF {
