@@ -35,7 +35,8 @@ func (h host) Previous() string { return C.GoString(C.job_previous(h.job)) }
 // Since is told in 32 bits, which last to 2106 without a sign.
 func (h host) Since() int64 { return int64(uint32(C.job_since(h.job))) }
 
-func (h host) Accepts(e *fdplugin.Entry) bool { return h.ask(e, e.Link, 0) > 0 }
+// Accepts lets pass what there is no memory to ask about.
+func (h host) Accepts(e *fdplugin.Entry) bool { return h.ask(e, e.Link, 0) != 0 }
 
 func (h host) Changed(e *fdplugin.Entry) (bool, error) { return tampered(e, h.changed) }
 

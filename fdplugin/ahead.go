@@ -91,15 +91,16 @@ func (a *ahead) fill() {
 		c := coming{it: it, err: err}
 		var left *walk.Error
 		if a.ended = err != nil && !errors.As(err, &left); a.ended {
-			return // it says so again
+			a.next = func() (*item, error) { return nil, err } // it may not say so again
+			return
 		}
 		if err == nil && (it.lasting || a.whole) && a.wanted(it) {
 			c.open = a.open(it)
 		}
-		if err == nil && !it.lasting && a.whole {
+		a.queue = append(a.queue, c)
+		if err == nil && !it.lasting && a.whole && (c.open != nil || !a.wanted(it)) {
 			a.keep(it)
 		}
-		a.queue = append(a.queue, c)
 		if !c.lasts() {
 			return
 		}
@@ -107,7 +108,8 @@ func (a *ahead) fill() {
 }
 
 // open opens a file and lets the kernel read it. What cannot be opened now is tried again
-// when it is asked for, and told of then.
+// when it is asked for, and told of then; of a walk nothing is looked at before that, since
+// the directory would be gone.
 func (a *ahead) open(it *item) *opened {
 	fd, err := it.open()
 	if err != nil {

@@ -111,14 +111,15 @@ func TestAheadGivesUp(t *testing.T) {
 	unix.Close(fd)
 }
 
-// An error that ends the walk comes at its place, and again.
+// An error that ends the walk comes at its place, and again, whether the walk says so
+// again or calls that its end.
 func TestAheadEndsWithAnError(t *testing.T) {
-	gone := errors.New("gone")
+	gone, told := errors.New("gone"), false
 	next := row(t, t.TempDir(), 10, true, nil)
 	a := &ahead{wanted: all, next: func() (*item, error) {
 		it, err := next()
-		if err == io.EOF {
-			err = gone
+		if err == io.EOF && !told {
+			told, err = true, gone
 		}
 		return it, err
 	}}
@@ -175,5 +176,88 @@ func TestScanOption(t *testing.T) {
 			c.info == "" && strings.Contains(log.all("info"), "one by one") {
 			t.Errorf("scan=%s: StartBackup = %v\n%s", c.scan, err, log.all())
 		}
+	}
+}
+
+// A tree that is changed under the walk, so that it cannot go back, is not complete.
+func TestBrokenWalkIsNoEnd(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		root := t.TempDir()
+		const depth = 40 // deeper than a walk keeps directories open
+		path := root
+		for range depth {
+			path += "/d"
+			must(t, os.Mkdir(path, 0o700))
+			must(t, os.WriteFile(path+"/z", nil, 0o600))
+		}
+		c, err := walk.Open(root)
+		must(t, err)
+		c.Obey(walk.Rules{Want: func(e *walk.Entry) bool {
+			if strings.Count(e.Path, "/") == depth-1 && e.Stat.Mode&unix.S_IFMT == unix.S_IFDIR {
+				must(t, os.Rename(root+"/d/d/d", root+"/elsewhere"))
+			}
+			return true
+		}})
+		a := &ahead{wanted: func(*item) bool { return false }, whole: whole, next: func() (*item, error) {
+			e, err := c.Next()
+			if err != nil {
+				return nil, err
+			}
+			return fileItem(e, "/x", 1), nil
+		}}
+		for err == nil {
+			_, err = a.Next()
+		}
+		if _, again := a.Next(); err == io.EOF || again != err || !strings.Contains(err.Error(), "return to directory") {
+			t.Errorf("the walk ends with %v, then %v", err, again)
+		}
+		a.close()
+		c.Close()
+	}
+}
+
+// A file of a walk that cannot be opened before its turn can be opened when it is asked for.
+func TestAheadTriesAgainWithinAWalk(t *testing.T) {
+	root := t.TempDir()
+	for _, d := range []string{"a", "b", "c"} {
+		put(t, filepath.Join(root, d, "1"), d)
+		put(t, filepath.Join(root, d, "2"), d)
+	}
+	c, err := walk.Open(root)
+	must(t, err)
+	defer c.Close()
+	a := &ahead{wanted: func(it *item) bool { return it.Kind == Regular }, whole: true, next: func() (*item, error) {
+		e, err := c.Next()
+		if err != nil {
+			return nil, err
+		}
+		it := fileItem(e, "/x", 1)
+		if open, busy := it.open, true; open != nil {
+			it.open = func() (int, error) {
+				if busy {
+					busy = false
+					return -1, unix.EMFILE
+				}
+				return open()
+			}
+		}
+		return it, nil
+	}}
+	files := 0
+	for {
+		it, err := a.Next()
+		if err == io.EOF {
+			break
+		}
+		must(t, err)
+		if it.Kind == Regular {
+			fd, err := it.open()
+			must(t, err)
+			unix.Close(fd)
+			files++
+		}
+	}
+	if files != 6 {
+		t.Errorf("%d files", files)
 	}
 }

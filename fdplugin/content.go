@@ -25,12 +25,12 @@ func (b *backup) hasHoles() bool {
 		return false // open tells of it
 	}
 	hole, err := unix.Seek(fd, 0, unix.SEEK_HOLE)
-	if _, back := unix.Seek(fd, 0, io.SeekStart); err != nil || back != nil {
+	if _, back := unix.Seek(fd, 0, io.SeekStart); back != nil {
 		unix.Close(fd)
 		return false
 	}
 	b.file, b.early = fd, true
-	return hole < st.Size
+	return err == nil && hole < st.Size
 }
 
 func (b *backup) open() (int, error) {

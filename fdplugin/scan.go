@@ -37,6 +37,9 @@ func speedOptions() []option {
 	}}
 }
 
+// maxStrayed is how many directories of a disk are named that the kernel was asked about.
+const maxStrayed = 20
+
 // diskCursor goes over the tree of a disk.
 type diskCursor interface {
 	cursor
@@ -55,10 +58,16 @@ func (b *backup) openDisk(v *volume) (diskCursor, error) {
 	case err == nil:
 		b.job.Log.Infof("disk %s: the tables of its file system have %s inodes and were read in %s", v.mountName(), text.Count(int64(s.Inodes)), text.Duration(time.Since(begin)))
 		s.ByContent = !b.job.partial() && !b.estimate
+		strayed := 0
 		s.Strayed = func(path string, why error) {
+			if strayed++; strayed > maxStrayed {
+				return
+			}
 			b.job.Log.Infof("disk %s: the kernel is asked for what is in /%s, since its tables cannot be read: %v", v.mountName(), text.Name(path), why)
 		}
 		return s, nil
+	case b.job.ctx.Err() != nil:
+		return nil, b.job.ctx.Err()
 	case b.opts.Scan == ScanTables:
 		return nil, fmt.Errorf("scan=ext4: the tables cannot be read (scan=walk needs none): %w", err)
 	}

@@ -40,10 +40,11 @@ func (s *stream) Next() (*item, error) {
 
 // Close gives up all descriptors. It may be called twice.
 func (s *stream) Close() {
-	for _, c := range s.close {
-		c()
-	}
+	list := s.close
 	s.parts, s.close = nil, nil
+	for i := range list {
+		defer list[len(list)-1-i]() // in their order, and each although one before it panics
+	}
 }
 
 // openStream puts the list together.

@@ -94,8 +94,7 @@ func (e *Entry) NoDump() (bool, error) {
 // Dense reports that the content surely has no holes; it may have none where this is false.
 func (e *Entry) Dense() bool { return e.dense }
 
-// Lasting reports whether the entry stays valid beyond the next call of Next, and may be
-// read from on any thread.
+// Lasting reports whether the entry stays valid beyond the next call of Next.
 func (e *Entry) Lasting() bool { return e.tree != nil }
 
 // ErrKind is the reason for what is no regular file: a link, a directory, a device.

@@ -22,7 +22,7 @@ import (
 // Names come in the order of their inodes or contents on the disk. Where the tables of a
 // directory cannot be read the kernel is asked for the rest of it, as a Cursor does.
 //
-// It is not safe for concurrent use, but its entries are read from on any thread.
+// It is not safe for concurrent use, nor are its entries.
 type Scan struct {
 	Rules
 	// ByContent hands out the files of a directory in the order of their contents on the
@@ -94,7 +94,7 @@ const pageNames = 1024
 // newScan starts a scan at the root of the file system, which is open as fd. Its Close
 // closes both.
 func newScan(fs *ext4.FS, dev io.Closer, fd int) (*Scan, error) {
-	s := &Scan{tree: &tree{root: fd}, in: fs.NewReader(), device: dev}
+	s := &Scan{tree: &tree{root: fd, find: Finder{Root: fmt.Sprintf("/proc/self/fd/%d", fd)}}, in: fs.NewReader(), device: dev}
 	var st unix.Stat_t
 	if err := retry(func() error { return unix.Fstat(fd, &st) }); err != nil {
 		return nil, &Error{"stat", "/", err}
@@ -120,6 +120,7 @@ func (s *Scan) Close() {
 	}
 	s.stack, s.done = nil, true
 	if s.tree.root >= 0 {
+		s.tree.find.Close()
 		unix.Close(s.tree.root)
 		s.tree.root = -1
 		s.device.Close()
@@ -137,7 +138,7 @@ func (s *Scan) Next() (*Entry, error) {
 				s.stack = s.stack[:len(s.stack)-1]
 				continue // it has handed out the directory itself
 			}
-			return e, err
+			return e, err // one that ends the walk comes again
 		}
 		s.path = s.path[:top.length]
 		n, err := s.child(top)
@@ -303,8 +304,10 @@ func (s *Scan) stray(p *page, why error) error {
 	if s.Strayed != nil {
 		s.Strayed(path, why)
 	}
-	dir := s.entry(path, p.name, &p.dir, 0)
-	fd, err := s.tree.open(dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	fd, err := -1, errors.New("a part of it was handed out, and cannot be read again")
+	if p.index == 0 || p.read {
+		fd, err = s.tree.open(s.entry(path, p.name, &p.dir, 0), unix.O_RDONLY|unix.O_DIRECTORY)
+	}
 	if err == nil {
 		p.kernel, err = openAt(fd, path)
 	}

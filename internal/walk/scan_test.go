@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -237,5 +238,123 @@ func TestScanOfARing(t *testing.T) {
 	}
 	if strayed < 2 || !seen["d/program"] || !seen["deep/x/x/a"] || !seen["f"] || !seen[""] {
 		t.Errorf("the kernel was asked %d times; %d entries", strayed, len(seen))
+	}
+}
+
+// A directory of which a part was handed out when it was let go of, and that cannot be read
+// again, is told of; nothing comes twice.
+func TestScanThatCannotGoBack(t *testing.T) {
+	s := scanOf(t, loopfs.Saved(t, savedTree...))
+	s.Strayed = nil
+	reads := 0
+	s.broken = func(path string, _ uint64) bool {
+		if path == "deep" {
+			reads++
+		}
+		return reads > 1 && path == "deep"
+	}
+	seen, told := map[string]bool{}, 0
+	for {
+		e, err := s.Next()
+		if err == io.EOF {
+			break
+		}
+		var left *Error
+		if errors.As(err, &left) {
+			told++
+			if left.Op != "read directory" || left.Path != "deep" {
+				t.Errorf("told is %v", err)
+			}
+			continue
+		}
+		must(t, err)
+		if seen[e.Path] {
+			t.Errorf("%q comes twice", e.Path)
+		}
+		seen[e.Path] = true
+	}
+	if told != 1 || reads < 2 || !seen["deep"] || !seen["many"] || !seen[""] {
+		t.Errorf("told %d times, %d reads, %d entries", told, reads, len(seen))
+	}
+}
+
+// To open directories costs no more where they are many: the kernel looks for the names of
+// those that are opened by their numbers.
+func TestManyDirectoriesAreOpened(t *testing.T) {
+	const many = 3500
+	list := []string{"mkdir a"}
+	for n := range many {
+		list = append(list, fmt.Sprintf("mkdir a/%s%d", strings.Repeat("n", 100), n))
+	}
+	s := scanOf(t, loopfs.Saved(t, list...))
+	found := 0
+	s.Obey(Rules{Want: func(e *Entry) bool {
+		if e.Stat.Mode&unix.S_IFMT == unix.S_IFDIR && e.StatIn("no") == unix.ENOENT {
+			found++
+		}
+		return true
+	}})
+	for err := error(nil); err != io.EOF; _, err = s.Next() {
+		must(t, err)
+	}
+	if found < many {
+		t.Errorf("%d directories could be looked into", found)
+	}
+	if s.tree.find.dir != "a" {
+		t.Errorf("the directory above that was opened last is %q: they were opened by number", s.tree.find.dir)
+	}
+}
+
+// Nothing stays open, whatever happens while a scan is opened: the snapshot could not be
+// unmounted.
+func TestFaultWhileAScanIsOpened(t *testing.T) {
+	root := loopfs.Saved(t, savedTree...)
+	devices := func() (n int) {
+		list, err := os.ReadDir("/proc/self/fd")
+		must(t, err)
+		for _, fd := range list {
+			if to, _ := os.Readlink("/proc/self/fd/" + fd.Name()); strings.HasPrefix(to, "/dev/loop") {
+				n++
+			}
+		}
+		return n
+	}
+	before := devices()
+	s := scanOf(t, root)
+	if devices() == before {
+		t.Error("a scan has no device open: what is counted is not what it should be")
+	}
+	s.Close()
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("there was no panic")
+			}
+		}()
+		var none context.Context // the fault
+		_, _ = OpenScan(none, root)
+	}()
+	if n := devices(); n != before {
+		t.Errorf("%d devices are open, %d before", n, before)
+	}
+}
+
+// Scouts have few descriptors, however many errands wait.
+func TestScoutsAreFew(t *testing.T) {
+	s := &scouts{jobs: make(chan errand, scoutQueue)} // nobody runs
+	dir := t.TempDir()
+	fd, err := openDir(unix.AT_FDCWD, dir, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	before := descriptors(t, dir)
+	for range 1000 {
+		s.send(fd, nil, []string{"x"})
+	}
+	if n := descriptors(t, dir) - before; n > scoutQueue || n == 0 {
+		t.Errorf("%d descriptors", n)
+	}
+	close(s.jobs)
+	for e := range s.jobs {
+		e.in.drop()
 	}
 }

@@ -41,7 +41,7 @@ func (s *shared) drop() {
 // How many scouts there are, how many errands wait at most, and of how many names one is.
 const (
 	scoutCount  = 8
-	scoutQueue  = 256
+	scoutQueue  = 32 // each may have a descriptor
 	scoutStride = 32
 )
 

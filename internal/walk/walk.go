@@ -82,6 +82,7 @@ type Cursor struct {
 	path    []byte // of the directory on top of the stack; frames know their part
 	emitted *frame // directory handed out last; its descriptor is still open
 	done    bool
+	broke   error // why the walk has ended before its end
 }
 
 // open is how many directories of the stack keep a descriptor and a buffer.
@@ -149,9 +150,9 @@ func (c *Cursor) Next() (*Entry, error) {
 		c.path = c.path[:top.length]
 		if top.fd < 0 {
 			if err := c.reopen(top); err != nil {
-				path := string(c.path)
+				c.broke = fmt.Errorf("return to directory %s: %w", c.path, err)
 				c.Close()
-				return nil, fmt.Errorf("return to directory %s: %w", path, err)
+				return nil, c.broke
 			}
 		}
 		c.drop()
@@ -176,6 +177,9 @@ func (c *Cursor) Next() (*Entry, error) {
 		}
 	}
 	c.Close()
+	if c.broke != nil {
+		return nil, c.broke
+	}
 	return nil, io.EOF
 }
 
