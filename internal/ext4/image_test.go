@@ -99,49 +99,63 @@ func asRoot(t testing.TB) {
 	}
 }
 
-// mount mounts an image on a loop device of its own, which goes when it is unmounted. The
-// device can be written if the image's mode says so.
-func mount(image, point, options string, flags uintptr) error {
+// mount mounts an image on a loop device of its own, which goes when it is unmounted, and
+// returns its root. Nothing but this descriptor holds it: it is in no tree, of which others
+// may make copies at any moment, that would keep it alive. The device can be written if the
+// image's mode says so.
+func mount(image, data string, readOnly bool) (fd int, err error) {
 	file, err := os.OpenFile(image, os.O_RDWR, 0)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return err
+		return -1, err
 	}
 	n, err := loopdev.Attach(file, loopdev.Window{ReadOnly: info.Mode()&0o200 == 0})
 	if err != nil {
-		return fmt.Errorf("loop device for %s: %w", image, err)
+		return -1, fmt.Errorf("loop device for %s: %w", image, err)
 	}
-	err = unix.Mount(loopdev.Path(n), point, "ext4", flags, options)
+	fd, err = detached(loopdev.Path(n), data, readOnly)
 	// While it is mounted it stays.
 	if e := loopdev.Detach(n); e != nil && err == nil {
 		err = e
 	}
 	if err != nil {
-		return fmt.Errorf("mount %s, which is %s, with %q: %w", loopdev.Path(n), image, options, err)
+		return -1, fmt.Errorf("mount %s, which is %s, with data=%q: %w", loopdev.Path(n), image, data, err)
 	}
-	return nil
+	return fd, nil
 }
 
-// mounted mounts an image to be read for as long as the test runs, and returns its root. It
-// is taken out of the tree at once: nothing but the descriptor holds it.
+func detached(device, data string, readOnly bool) (int, error) {
+	fs, err := unix.Fsopen("ext4", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("fsopen: %w", err)
+	}
+	defer unix.Close(fs)
+	attr := unix.MOUNT_ATTR_NOATIME
+	if err = unix.FsconfigSetString(fs, "source", device); err == nil && data != "" {
+		err = unix.FsconfigSetString(fs, "data", data)
+	}
+	if err == nil && readOnly {
+		attr |= unix.MOUNT_ATTR_RDONLY
+		err = unix.FsconfigSetFlag(fs, "ro")
+	}
+	if err == nil {
+		err = unix.FsconfigCreate(fs)
+	}
+	if err != nil {
+		return -1, err
+	}
+	return unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
+}
+
+// mounted mounts an image to be read for as long as the test runs, and returns its root.
 func mounted(t testing.TB, image string) string {
 	t.Helper()
 	asRoot(t)
-	point := filepath.Join(t.TempDir(), "mnt")
-	if err := os.Mkdir(point, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := mount(image, point, "", unix.MS_RDONLY); err != nil {
-		t.Fatal(err)
-	}
-	fd, err := unix.Open(point, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if e := unix.Unmount(point, unix.MNT_DETACH); e != nil {
-		t.Errorf("unmount %s: %v", point, e)
-	}
+	fd, err := mount(image, "", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,22 +169,22 @@ func mounted(t testing.TB, image string) string {
 func filled(t testing.TB, image string, fill func(root string)) {
 	t.Helper()
 	asRoot(t)
-	point := filepath.Join(t.TempDir(), "mnt")
-	if err := os.Mkdir(point, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	err := mount(image, point, "data=writeback", unix.MS_NOATIME)
+	fd, err := mount(image, "writeback", false)
 	if errors.Is(err, unix.EINVAL) { // one without a journal does not take the option
-		err = mount(image, point, "", unix.MS_NOATIME)
+		fd, err = mount(image, "", false)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() {
-		if err := unix.Unmount(point, 0); err != nil {
-			t.Errorf("unmount %s: %v", point, err)
-			_ = unix.Unmount(point, unix.MNT_DETACH)
+		// In case somebody holds it longer than this descriptor: then nothing is written later.
+		top, err := unix.Openat(fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = errors.Join(unix.Syncfs(top), unix.Close(top))
+		}
+		if err := errors.Join(err, unix.Close(fd)); err != nil {
+			t.Errorf("unmount: %v", err)
 		}
 	}()
-	fill(point)
+	fill(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), fd))
 }
